@@ -1,0 +1,63 @@
+"""What the operator fixes before anyone trades: the market's settings and each customer's bounds. Facts only, no behaviour
+but their own check."""
+
+from __future__ import annotations
+
+import msgspec
+
+POWER_W_MAX = 2**31 - 1
+PRICE_MCT_MAX = 10**9
+MS_PER_HOUR = 3_600_000
+SELF_TRADE = ("cancel_incoming", "allow")
+
+
+class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Rules of one area's market. Prices in milli-cents per kWh of envelope, power in watts, time in milliseconds."""
+
+    interval_ms: int = 900_000
+    tick_mct: int = 10
+    lot_w: int = 10
+    price_mct_min: int = 0
+    price_mct_max: int = 100_000
+    self_trade: str = "cancel_incoming"
+
+    def problems(self) -> list[str]:
+        found = []
+        if not 0 < self.interval_ms <= 24 * MS_PER_HOUR:
+            found.append(f"interval_ms {self.interval_ms} is outside (0, one day]")
+        if self.tick_mct <= 0 or self.lot_w <= 0:
+            found.append(f"tick_mct {self.tick_mct} and lot_w {self.lot_w} must be positive")
+        if not 0 <= self.price_mct_min <= self.price_mct_max <= PRICE_MCT_MAX:
+            found.append(f"price band [{self.price_mct_min}, {self.price_mct_max}] is not inside [0, {PRICE_MCT_MAX}] mct")
+        if self.self_trade not in SELF_TRADE:
+            found.append(f"self_trade {self.self_trade!r} is none of {', '.join(SELF_TRADE)}")
+        return found
+
+
+class CustomerTerms(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One metering point as the market knows it. Ratings bound what it may hold; below the failsafe it may not sell.
+
+    `order_w_max` bounds one order's quantity, `open_orders_max` how many of its orders may rest at once.
+    """
+
+    customer: str
+    rating_export_w: int
+    rating_import_w: int
+    failsafe_export_w: int
+    failsafe_import_w: int
+    order_w_max: int = 100_000
+    open_orders_max: int = 200
+
+    def problems(self) -> list[str]:
+        found = []
+        if not self.customer:
+            found.append("a customer has an empty name")
+        for direction, failsafe, rating in (
+            ("export", self.failsafe_export_w, self.rating_export_w),
+            ("import", self.failsafe_import_w, self.rating_import_w),
+        ):
+            if not 0 <= failsafe <= rating <= POWER_W_MAX:
+                found.append(f"customer {self.customer}: {direction} failsafe {failsafe} W and rating {rating} W are not 0 <= failsafe <= rating")
+        if self.order_w_max <= 0 or self.open_orders_max <= 0:
+            found.append(f"customer {self.customer}: order_w_max and open_orders_max must be positive")
+        return found

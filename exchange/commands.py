@@ -1,0 +1,133 @@
+"""Everything that can be asked of the engine: imperative, frozen, journaled. Time, rows and gates are commands like any other.
+
+Commands are the only input of the engine and the only content of the journal; events are derived from them. Customers send
+Place, Replace, Cancel and MassCancel, each under a `request_id` of their own choice, unique per customer while its interval
+lives: the same id with the same body gets the first answer again. The others come from the operator, the clock and refresh.
+
+Units are in the names: `_w` watts, `_mct` milli-cents per kWh of envelope, `_ms` UTC milliseconds. `interval_ms` names an
+interval by its start. The order of fields and the tags are the journal's format: append, never reorder.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from exchange.bounds import CustomerTerms, MarketSettings
+
+Direction = Literal["export", "import"]
+Side = Literal["buy", "sell"]
+TimeInForce = Literal["gate", "until", "ioc", "fok"]
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True, tag="place", gc=False):
+    """A limit order; its `request_id` becomes the order's id. `until_ms` counts only with time in force `until`."""
+
+    area: str
+    customer: str
+    request_id: str
+    interval_ms: int
+    direction: Direction
+    side: Side
+    quantity_w: int
+    price_mct: int
+    time_in_force: TimeInForce = "gate"
+    until_ms: int = 0
+
+
+class Replace(msgspec.Struct, frozen=True, array_like=True, tag="replace", gc=False):
+    """New price and new TOTAL quantity, fills included, of a resting order: a fill that crosses the request cannot add to it.
+
+    A total at or below what has traded cancels the rest. Less at the same price keeps priority, anything else loses it.
+    """
+
+    area: str
+    customer: str
+    request_id: str
+    order_id: str
+    quantity_w: int
+    price_mct: int
+
+
+class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel", gc=False):
+    area: str
+    customer: str
+    request_id: str
+    order_id: str
+
+
+class MassCancel(msgspec.Struct, frozen=True, array_like=True, tag="mass_cancel", gc=False):
+    """Cancels all of a customer's orders, or those of one interval. `cause`: request, disconnect or silence."""
+
+    area: str
+    customer: str
+    request_id: str
+    interval_ms: int | None = None
+    cause: Literal["request", "disconnect", "silence"] = "request"
+
+
+class OpenArea(msgspec.Struct, frozen=True, array_like=True, tag="open_area"):
+    """The market of one area: its rules and its customers. Right index = position, imports after all exports."""
+
+    area: str
+    settings: MarketSettings
+    customers: tuple[CustomerTerms, ...]
+
+
+class InstallRows(msgspec.Struct, frozen=True, array_like=True, tag="install_rows", gc=False):
+    """A packing polytope (`Polytope.to_bytes`) that intervals opened later may name by its content hash."""
+
+    area: str
+    polytope: bytes
+
+
+class OpenInterval(msgspec.Struct, frozen=True, array_like=True, tag="open_interval"):
+    """Opens both books of an interval with the allocation, in the order of the area's customers."""
+
+    area: str
+    interval_ms: int
+    rows_hash: str
+    export_w: tuple[int, ...]
+    import_w: tuple[int, ...]
+
+
+class CloseGate(msgspec.Struct, frozen=True, array_like=True, tag="close_gate", gc=False):
+    """Ends trading of an interval, in one area or (None) in all: what rests is cancelled, holdings stand."""
+
+    area: str | None
+    interval_ms: int
+
+
+class RetireInterval(msgspec.Struct, frozen=True, array_like=True, tag="retire_interval", gc=False):
+    """Forgets a closed interval after its delivery."""
+
+    area: str
+    interval_ms: int
+
+
+class Halt(msgspec.Struct, frozen=True, array_like=True, tag="halt", gc=False):
+    """Stops placing, replacing and matching; cancels still work. None means all areas, all intervals."""
+
+    area: str | None
+    interval_ms: int | None
+    reason: str
+
+
+class Resume(msgspec.Struct, frozen=True, array_like=True, tag="resume", gc=False):
+    """Takes back the halt of the same scope."""
+
+    area: str | None
+    interval_ms: int | None
+    reason: str
+
+
+class Advance(msgspec.Struct, frozen=True, array_like=True, tag="advance", gc=False):
+    """The market's clock reached this time: orders in force until then expire. Time never runs backwards."""
+
+    at_ms: int
+
+
+CustomerCommand = Place | Replace | Cancel | MassCancel
+OperatorCommand = OpenArea | InstallRows | OpenInterval | CloseGate | RetireInterval | Halt | Resume | Advance
+Command = Place | Replace | Cancel | MassCancel | OpenArea | InstallRows | OpenInterval | CloseGate | RetireInterval | Halt | Resume | Advance
