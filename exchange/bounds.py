@@ -57,7 +57,8 @@ class CustomerTerms(msgspec.Struct, frozen=True, array_like=True, gc=False):
             ("import", self.failsafe_import_w, self.rating_import_w),
         ):
             if not 0 <= failsafe <= rating <= POWER_W_MAX:
-                found.append(f"customer {self.customer}: {direction} failsafe {failsafe} W and rating {rating} W are not 0 <= failsafe <= rating")
+                limits = f"{direction} failsafe {failsafe} W and rating {rating} W"
+                found.append(f"customer {self.customer}: {limits} are not 0 <= failsafe <= rating")
         if self.order_w_max <= 0 or self.open_orders_max <= 0:
             found.append(f"customer {self.customer}: order_w_max and open_orders_max must be positive")
         return found

@@ -130,4 +130,4 @@ class Advance(msgspec.Struct, frozen=True, array_like=True, tag="advance", gc=Fa
 
 CustomerCommand = Place | Replace | Cancel | MassCancel
 OperatorCommand = OpenArea | InstallRows | OpenInterval | CloseGate | RetireInterval | Halt | Resume | Advance
-Command = Place | Replace | Cancel | MassCancel | OpenArea | InstallRows | OpenInterval | CloseGate | RetireInterval | Halt | Resume | Advance
+Command = CustomerCommand | OperatorCommand

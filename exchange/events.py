@@ -76,7 +76,7 @@ class Traded(msgspec.Struct, frozen=True, array_like=True, tag="traded", gc=Fals
 class Blocked(msgspec.Struct, frozen=True, array_like=True, tag="blocked", gc=False):
     """An order crossed another, and the network has no room for (all of) the trade. It stays in the book.
 
-    The row's kind, element and phase; `wanted_w` of which only `secure_w` would be secure (whole lots of it were traded).
+    The row's kind, element and phase; of `wanted_w` only `secure_w`, in whole lots, were secure (and traded).
     """
 
     sequence: int

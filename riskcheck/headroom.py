@@ -54,7 +54,7 @@ class Headroom:
         assert np.array_equal(expected, self.residual), "residuals drifted from the holdings"
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _secure(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int, wanted: int, lot: int) -> int:
     take, give = columns[buyer], columns[seller]
     q = np.int64(wanted)
@@ -74,7 +74,7 @@ def _secure(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller:
     return q - q % lot
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _trade(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int, wanted: int, lot: int) -> int:
     q = _secure(columns, residual, buyer, seller, wanted, lot)
     if q > 0:
@@ -84,14 +84,14 @@ def _trade(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: 
     return q
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _change(columns: npt.NDArray[np.int32], residual: Watts, right: int, change: int) -> None:
     column = columns[right]
     for row in range(residual.shape[0]):
         residual[row] -= np.int64(column[row]) * change
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _blocking_row(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int) -> int:
     take, give = columns[buyer], columns[seller]
     best, blocking = np.int64(LIMIT_W_MAX) + 1, -1
@@ -103,7 +103,7 @@ def _blocking_row(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, s
     return blocking
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _room(columns: npt.NDArray[np.int32], residual: Watts, right: int) -> int:
     column = columns[right]
     room = np.int64(LIMIT_W_MAX)

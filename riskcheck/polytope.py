@@ -141,7 +141,7 @@ def _check_rows(rows: npt.NDArray[Any], slack: npt.NDArray[Any], labels: Sequenc
         raise ValueError(f"row {first} ({labels[first]}): slack {slack[first]:g}, coefficients not in [0, slack] per watt or not finite")
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _undominated(rows: npt.NDArray[np.int32], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Indices of the rows that no other row implies. `order` sorts by falling sum: only an earlier row can dominate."""
     kept = np.empty(len(order), dtype=np.int64)

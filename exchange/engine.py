@@ -1,0 +1,329 @@
+"""The state machine: `Engine.apply(command) -> events`. No I/O, no clock, no randomness, no float, no set, no logging.
+
+Every command is decided completely before anything changes: guards in the order of `rejects.Reason`, each with an early
+return. What customers ask is here; what the operator and the clock order is in `operations.py`, how orders meet in
+`matching.py`. The same commands give the same events, on any machine, whatever the batches were.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from exchange import operations
+from exchange.book import Order
+from exchange.commands import Cancel, Command, CustomerCommand, Direction, MassCancel, Place, Replace, Side
+from exchange.events import Accepted, CancelCause, Cancelled, Event, MassCancelled, Rejected, Repeated, Replaced
+from exchange.market import Area, Interval
+from exchange.matching import match
+from exchange.receipts import Account, Receipt
+from exchange.rejects import Reason
+
+Refusal = tuple[Reason, str]
+
+
+class OpenOrder(NamedTuple):
+    """A resting order as its owner sees it."""
+
+    order_id: str
+    interval_ms: int
+    direction: Direction
+    side: Side
+    quantity_w: int
+    open_w: int
+    price_mct: int
+
+
+class Engine:
+    def __init__(self) -> None:
+        self.sequence = 0
+        self.now_ms = 0
+        self.areas: dict[str, Area] = {}
+        self.halts: dict[tuple[str | None, int | None], str] = {}
+        self.expiries: list[tuple[int, int, Order]] = []
+        self._handlers: dict[type, Callable[[Any, list[Event]], None]] = {
+            Place: self._place, Replace: self._replace, Cancel: self._cancel, MassCancel: self._mass_cancel,
+        }  # fmt: skip
+        for command_type, handler in operations.HANDLERS.items():
+            self._handlers[command_type] = handler.__get__(self)
+
+    def apply(self, command: Command) -> list[Event]:
+        """The single entrance. Events come in the order in which things happened, numbered without a gap."""
+        events: list[Event] = []
+        self._handlers[type(command)](command, events)
+        self.sequence += len(events)
+        return events
+
+    # --- customers' commands --------------------------------------------------------------------------------------
+
+    def _place(self, command: Place, events: list[Event]) -> None:
+        found = self._admit(command, events)
+        if found is None:
+            return None
+        area, account = found
+        interval = area.intervals.get(command.interval_ms)
+        if interval is None:
+            return self._reject(command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open for trading", events)
+        if interval.is_closed:
+            return self._reject(command, Reason.GATE_CLOSED, f"trading of interval {command.interval_ms} has ended", events)
+        right = area.right(account.position, command.direction)
+        refusal = self._refuse_place(command, area, account, interval, right)
+        if refusal is not None:
+            self._reject(command, *refusal, events)
+            return self._remember(interval, account, command, events[0])
+        sequence = self.sequence + 1
+        queue = interval.books[command.direction].queue(command.side)
+        order = Order(account, command.request_id, queue, right, command.quantity_w, command.price_mct, command.until_ms, sequence)
+        accepted = Accepted(
+            sequence, command.area, command.customer, command.request_id, command.interval_ms,
+            command.direction, command.side, command.quantity_w, command.price_mct,
+        )  # fmt: skip
+        events.append(accepted)
+        account.receipts[command.request_id] = Receipt(command, accepted, order)
+        interval.remembered.append((account, command.request_id))
+        if command.side == "buy":
+            interval.ledger.wanted_w[right] += command.quantity_w
+        else:
+            interval.ledger.offered_w[right] += command.quantity_w
+        cause = match(area, interval, order, command.time_in_force, self.sequence, events)
+        self._settle_remainder(interval, order, cause, events)
+        if command.time_in_force == "until" and order.is_live:
+            heapq.heappush(self.expiries, (command.until_ms, order.born, order))
+        return None
+
+    def _refuse_place(self, command: Place, area: Area, account: Account, interval: Interval, right: int) -> Refusal | None:
+        settings, terms = area.settings, area.terms[account.position]
+        if self.halts and self.is_halted(command.area, command.interval_ms):
+            return Reason.HALTED, "the market is halted; cancels still work"
+        if command.time_in_force == "until" and command.until_ms <= self.now_ms:
+            return Reason.EXPIRED, f"in force until {command.until_ms}, and it is {self.now_ms}"
+        if command.quantity_w <= 0 or command.quantity_w % settings.lot_w:
+            return Reason.OFF_LOT, f"{command.quantity_w} W is not a positive multiple of the lot of {settings.lot_w} W"
+        refusal = self._refuse_terms(command, area, account)
+        if refusal is not None:
+            return refusal
+        if account.open_orders >= terms.open_orders_max:
+            return Reason.TOO_MANY_OPEN_ORDERS, f"{account.open_orders} orders rest already, the bound is {terms.open_orders_max}"
+        return _refuse_cover(interval, command.side, right, command.quantity_w, 0)
+
+    def _refuse_terms(self, command: Place | Replace, area: Area, account: Account) -> Refusal | None:
+        settings, price = area.settings, command.price_mct
+        if price % settings.tick_mct:
+            return Reason.OFF_TICK, f"{price} mct/kWh is not a multiple of the tick of {settings.tick_mct} mct/kWh"
+        if not settings.price_mct_min <= price <= settings.price_mct_max:
+            return Reason.PRICE_OUT_OF_BAND, f"{price} mct/kWh is outside [{settings.price_mct_min}, {settings.price_mct_max}]"
+        bound = area.terms[account.position].order_w_max
+        if command.quantity_w > bound:
+            return Reason.QUANTITY_OVER_BOUND, f"{command.quantity_w} W is over the bound of {bound} W for one order"
+        return None
+
+    def _replace(self, command: Replace, events: list[Event]) -> None:
+        found = self._admit(command, events)
+        if found is None:
+            return None
+        area, account = found
+        order = account.live_order(command.order_id)
+        if order is None:
+            return self._reject(command, Reason.UNKNOWN_ORDER, f"order {command.order_id} is {account.fate(command.order_id)}", events)
+        interval = area.intervals[order.queue.interval_ms]
+        traded = order.quantity_w - order.open_w
+        refusal = self._refuse_replace(command, area, interval, order, traded)
+        if refusal is not None:
+            self._reject(command, *refusal, events)
+        elif command.quantity_w <= traded:
+            self._take_out(interval, order)
+            events.append(self._cancelled(order, "replace", command.request_id, events))
+        else:
+            self._amend(command, area, interval, order, traded, events)
+        return self._remember(interval, account, command, events[0])
+
+    def _refuse_replace(self, command: Replace, area: Area, interval: Interval, order: Order, traded_w: int) -> Refusal | None:
+        lot = area.settings.lot_w
+        if self.halts and self.is_halted(command.area, interval.start_ms):
+            return Reason.HALTED, "the market is halted; cancels still work"
+        if command.quantity_w < 0 or command.quantity_w % lot:
+            return Reason.OFF_LOT, f"{command.quantity_w} W is not a multiple of the lot of {lot} W"
+        refusal = self._refuse_terms(command, area, order.account)
+        if refusal is not None:
+            return refusal
+        return _refuse_cover(interval, order.queue.side, order.right, command.quantity_w - traded_w, order.open_w)
+
+    def _amend(self, command: Replace, area: Area, interval: Interval, order: Order, traded_w: int, events: list[Event]) -> None:
+        queue, open_w = order.queue, command.quantity_w - traded_w
+        keeps = command.price_mct == order.price_mct and command.quantity_w <= order.quantity_w
+        reserved = interval.ledger.wanted_w if queue.side == "buy" else interval.ledger.offered_w
+        reserved[order.right] += open_w - order.open_w
+        if not keeps:
+            queue.remove(order)
+            order.account.open_orders -= 1
+        order.quantity_w, order.open_w, order.price_mct = command.quantity_w, open_w, command.price_mct
+        replaced = Replaced(
+            self.sequence + 1, command.area, command.customer, command.request_id, command.order_id, interval.start_ms,
+            queue.direction, queue.side, command.quantity_w, open_w, command.price_mct, keeps,
+        )  # fmt: skip
+        events.append(replaced)
+        if not keeps:
+            cause = match(area, interval, order, "gate", self.sequence, events)
+            self._settle_remainder(interval, order, cause, events)
+
+    def _cancel(self, command: Cancel, events: list[Event]) -> None:
+        found = self._admit(command, events)
+        if found is None:
+            return None
+        area, account = found
+        order = account.live_order(command.order_id)
+        if order is None:
+            return self._reject(command, Reason.UNKNOWN_ORDER, f"order {command.order_id} is {account.fate(command.order_id)}", events)
+        interval = area.intervals[order.queue.interval_ms]
+        self._take_out(interval, order)
+        events.append(self._cancelled(order, "request", command.request_id, events))
+        return self._remember(interval, account, command, events[0])
+
+    def _mass_cancel(self, command: MassCancel, events: list[Event]) -> None:
+        """Remembered with the interval that it names, or with the area's last one; with none open there is nothing to repeat."""
+        found = self._admit(command, events)
+        if found is None:
+            return None
+        area, account = found
+        if command.interval_ms is not None and command.interval_ms not in area.intervals:
+            return self._reject(command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open for trading", events)
+        named = [command.interval_ms] if command.interval_ms is not None else sorted(area.intervals)
+        cause: CancelCause = "mass" if command.cause == "request" else command.cause
+        for start_ms in named:
+            interval = area.intervals[start_ms]
+            mine = [order for order in interval.orders() if order.account is account] if account.open_orders else []
+            self.cancel_all(interval, mine, cause, command.request_id, events)
+        answer = MassCancelled(self.sequence + len(events) + 1, command.area, command.customer, command.request_id, len(events))
+        events.append(answer)
+        if named:
+            self._remember(area.intervals[named[-1]], account, command, answer)
+        return None
+
+    # --- shared steps ---------------------------------------------------------------------------------------------
+
+    def _admit(self, command: CustomerCommand, events: list[Event]) -> tuple[Area, Account] | None:
+        """The guards that every customer's command meets first; None when the answer is given already."""
+        area = self.areas.get(command.area)
+        if area is None:
+            self._reject(command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+            return None
+        account = area.accounts.get(command.customer)
+        if account is None:
+            self._reject(command, Reason.UNKNOWN_CUSTOMER, f"area {command.area} has no customer {command.customer}", events)
+            return None
+        receipt = account.receipts.get(command.request_id)
+        if receipt is None:
+            return area, account
+        if receipt.command == command:
+            events.append(Repeated(self.sequence + 1, command.area, command.customer, command.request_id, receipt.answer))
+        else:
+            self._reject(command, Reason.ID_REUSED, f"id {command.request_id} was used for another request", events)
+        return None
+
+    def _reject(self, command: CustomerCommand, reason: Reason, detail: str, events: list[Event]) -> None:
+        events.append(Rejected(self.sequence + 1, command.area, command.customer, command.request_id, reason.value, detail))
+
+    def _remember(self, interval: Interval, account: Account, command: CustomerCommand, answer: Event) -> None:
+        assert isinstance(answer, Accepted | Replaced | Cancelled | MassCancelled | Rejected)
+        account.receipts[command.request_id] = Receipt(command, answer)
+        interval.remembered.append((account, command.request_id))
+
+    def _settle_remainder(self, interval: Interval, order: Order, cause: CancelCause | None, events: list[Event]) -> None:
+        if order.open_w == 0:
+            return
+        if cause is None:
+            order.queue.add(order)
+            order.account.open_orders += 1
+        else:
+            _release(interval, order)
+            events.append(self._cancelled(order, cause, "", events))
+
+    def _take_out(self, interval: Interval, order: Order) -> None:
+        order.queue.remove(order)
+        order.account.open_orders -= 1
+        _release(interval, order)
+
+    def _cancelled(self, order: Order, cause: CancelCause, request_id: str, events: list[Event]) -> Cancelled:
+        queue = order.queue
+        return Cancelled(
+            self.sequence + len(events) + 1, queue.area, order.account.customer, request_id, order.order_id,
+            queue.interval_ms, queue.direction, queue.side, order.open_w, cause,
+        )  # fmt: skip
+
+    def cancel_all(self, interval: Interval, orders: Iterable[Order], cause: CancelCause, request_id: str, events: list[Event]) -> None:
+        for order in list(orders):
+            self._take_out(interval, order)
+            events.append(self._cancelled(order, cause, request_id, events))
+
+    def is_halted(self, area: str, interval_ms: int) -> bool:
+        halts = self.halts
+        return (None, None) in halts or (area, None) in halts or (None, interval_ms) in halts or (area, interval_ms) in halts
+
+    # --- views ----------------------------------------------------------------------------------------------------
+
+    def customers(self, area: str) -> tuple[str, ...]:
+        return tuple(self.areas[area].accounts)
+
+    def intervals(self, area: str) -> list[int]:
+        """Starts of the intervals that are not retired yet."""
+        return sorted(self.areas[area].intervals)
+
+    def holdings(self, area: str, interval_ms: int) -> tuple[list[int], list[int]]:
+        """(export_w, import_w) of every customer."""
+        holding, n = self.areas[area].intervals[interval_ms].ledger.holding_w, len(self.areas[area].terms)
+        return holding[:n], holding[n:]
+
+    def open_orders(self, area: str, customer: str) -> list[OpenOrder]:
+        account = self.areas[area].accounts[customer]
+        orders = (order for interval in self.areas[area].intervals.values() for order in interval.orders())
+        return [
+            OpenOrder(o.order_id, o.queue.interval_ms, o.queue.direction, o.queue.side, o.quantity_w, o.open_w, o.price_mct)
+            for o in orders
+            if o.account is account
+        ]
+
+    def cash(self, area: str) -> dict[str, int]:
+        """Milli-cents earned (positive) or paid by each customer since the area opened."""
+        state = self.areas[area]
+        totals = list(state.settled_mct)
+        for interval in state.intervals.values():
+            totals = [total + cash for total, cash in zip(totals, interval.ledger.cash_mct, strict=True)]
+        return dict(zip(state.accounts, totals, strict=True))
+
+    def queue(self, area: str, interval_ms: int, direction: Direction, side: Side) -> list[tuple[str, str, int, int]]:
+        """(customer, order_id, price_mct, open_w) in priority."""
+        queue = self.areas[area].intervals[interval_ms].books[direction].queue(side)
+        return [(order.account.customer, order.order_id, order.price_mct, order.open_w) for order in queue]
+
+    def book(self, area: str, interval_ms: int, direction: Direction) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+        """(bids, asks), each a list of (price_mct, open_w, orders), best first."""
+        book = self.areas[area].intervals[interval_ms].books[direction]
+        bids, asks = (
+            [(queue.sign * key, sum(order.open_w for order in level.values()), len(level)) for key, level in queue.levels.items()]
+            for queue in (book.buys, book.sells)
+        )
+        return bids, asks
+
+    def check(self) -> None:
+        """Every invariant, recomputed from scratch. AssertionError names the one that does not hold."""
+        for area in self.areas.values():
+            area.check()
+
+
+def _refuse_cover(interval: Interval, side: Side, right: int, quantity_w: int, freed_w: int) -> Refusal | None:
+    """`freed_w`: what the same order has reserved already."""
+    if side == "sell":
+        free = interval.ledger.sellable_w(right) + freed_w
+        if quantity_w > free:
+            return Reason.NOT_COVERED, f"{quantity_w} W offered, {max(free, 0)} W can be sold above the failsafe and earlier offers"
+    else:
+        free = interval.ledger.buyable_w(right) + freed_w
+        if quantity_w > free:
+            return Reason.ABOVE_RATING, f"{quantity_w} W wanted, {max(free, 0)} W fit below the rating with earlier purchases"
+    return None
+
+
+def _release(interval: Interval, order: Order) -> None:
+    reserved = interval.ledger.wanted_w if order.queue.side == "buy" else interval.ledger.offered_w
+    reserved[order.right] -= order.open_w

@@ -1,0 +1,88 @@
+"""The state of the market: areas, their customers and rows, and their intervals. Data and views; the engine decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from exchange.book import Book, Order, Queue
+from exchange.bounds import CustomerTerms, MarketSettings
+from exchange.commands import Direction
+from exchange.ledger import Ledger
+from exchange.receipts import Account
+from riskcheck.headroom import Headroom
+from riskcheck.polytope import Polytope
+
+
+class Interval:
+    """One delivery period: its two books share one ledger and the headroom of one set of rows.
+
+    `blocked[buyer, seller]` remembers which row blocked a pair completely and after how many changes of the headroom
+    (`changes`), so that a book full of blocked crossings is not checked again and again while nothing has moved.
+    """
+
+    __slots__ = ("blocked", "books", "changes", "headroom", "is_closed", "ledger", "remembered", "rows_hash", "start_ms")
+
+    def __init__(self, area: str, start_ms: int, rows_hash: str, headroom: Headroom, ledger: Ledger) -> None:
+        self.start_ms = start_ms
+        self.rows_hash = rows_hash
+        self.headroom = headroom
+        self.ledger = ledger
+        self.books: dict[Direction, Book] = {"export": Book(area, start_ms, "export"), "import": Book(area, start_ms, "import")}
+        self.is_closed = False
+        self.remembered: list[tuple[Account, str]] = []
+        self.changes = 0
+        self.blocked: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def queues(self) -> Iterator[Queue]:
+        """In the order in which a gate closure cancels: export before import, purchases before sales."""
+        for book in self.books.values():
+            yield book.buys
+            yield book.sells
+
+    def orders(self) -> Iterator[Order]:
+        for queue in self.queues():
+            yield from queue
+
+    def check(self) -> None:
+        self.ledger.check()
+        self.headroom.check(self.ledger.holding_w)
+        offered, wanted = [0] * len(self.ledger.holding_w), [0] * len(self.ledger.holding_w)
+        for queue in self.queues():
+            queue.check()
+            for order in queue:
+                (wanted if queue.side == "buy" else offered)[order.right] += order.open_w
+        assert (offered, wanted) == (self.ledger.offered_w, self.ledger.wanted_w), "reservations are not the open orders"
+        assert not (self.is_closed and (any(offered) or any(wanted))), "an order rests behind a closed gate"
+
+
+class Area:
+    def __init__(self, name: str, settings: MarketSettings, terms: tuple[CustomerTerms, ...]) -> None:
+        self.name = name
+        self.settings = settings
+        self.terms = terms
+        self.accounts = {term.customer: Account(term.customer, position) for position, term in enumerate(terms)}
+        self.rating_w = [t.rating_export_w for t in terms] + [t.rating_import_w for t in terms]
+        self.failsafe_w = [t.failsafe_export_w for t in terms] + [t.failsafe_import_w for t in terms]
+        self.rows: dict[str, Polytope] = {}
+        self.intervals: dict[int, Interval] = {}
+        self.settled_mct = [0] * len(terms)
+
+    def right(self, position: int, direction: Direction) -> int:
+        return position if direction == "export" else position + len(self.terms)
+
+    def retire(self, interval: Interval) -> None:
+        """Cash moves to the settled account; receipts and books are forgotten."""
+        for account, request_id in interval.remembered:
+            account.receipts.pop(request_id, None)
+        for position, cash in enumerate(interval.ledger.cash_mct):
+            self.settled_mct[position] += cash
+        del self.intervals[interval.start_ms]
+
+    def check(self) -> None:
+        assert sum(self.settled_mct) == 0
+        resting = dict.fromkeys(self.accounts, 0)
+        for interval in self.intervals.values():
+            interval.check()
+            for order in interval.orders():
+                resting[order.account.customer] += 1
+        assert resting == {name: account.open_orders for name, account in self.accounts.items()}

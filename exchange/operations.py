@@ -1,0 +1,174 @@
+"""What the operator, the clock and the refresh order: areas, rows, intervals, gates, halts and time. Refused or done whole.
+
+Handlers are functions of (engine, command, events), listed in HANDLERS; the engine binds them beside its own.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from exchange.commands import Advance, CloseGate, Halt, InstallRows, OpenArea, OpenInterval, OperatorCommand, Resume, RetireInterval
+from exchange.events import (
+    Advanced,
+    AreaOpened,
+    Event,
+    GateClosed,
+    Halted,
+    IntervalOpened,
+    IntervalRetired,
+    Refused,
+    Resumed,
+    RowsInstalled,
+)
+from exchange.ledger import Ledger
+from exchange.market import Area, Interval
+from exchange.rejects import Reason
+from riskcheck.headroom import Headroom
+from riskcheck.polytope import Polytope
+
+if TYPE_CHECKING:
+    from exchange.engine import Engine
+
+
+def open_area(engine: Engine, command: OpenArea, events: list[Event]) -> None:
+    problems = command.settings.problems()
+    for terms in command.customers:
+        problems += terms.problems()
+    names = [terms.customer for terms in command.customers]
+    problems += [f"customer {name} stands twice" for position, name in enumerate(names) if name in names[:position]]
+    if not names:
+        problems.append("an area needs at least one customer")
+    if command.area in engine.areas:
+        return _refuse(engine, command, Reason.AREA_EXISTS, f"area {command.area} is open already", events)
+    if problems:
+        return _refuse(engine, command, Reason.INVALID_SETTINGS, "; ".join(problems), events)
+    engine.areas[command.area] = Area(command.area, command.settings, command.customers)
+    events.append(AreaOpened(engine.sequence + 1, command.area, len(names)))
+    return None
+
+
+def install_rows(engine: Engine, command: InstallRows, events: list[Event]) -> None:
+    area = engine.areas.get(command.area)
+    if area is None:
+        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+    try:
+        polytope = Polytope.from_bytes(command.polytope)
+    except ValueError as error:
+        return _refuse(engine, command, Reason.INVALID_ROWS, str(error), events)
+    if polytope.n_rights != 2 * len(area.terms):
+        detail = f"rows for {polytope.n_rights} rights, the area has {2 * len(area.terms)}"
+        return _refuse(engine, command, Reason.INVALID_ROWS, detail, events)
+    area.rows[polytope.content_hash] = polytope
+    events.append(RowsInstalled(engine.sequence + 1, command.area, polytope.content_hash, polytope.n_rows))
+    return None
+
+
+def open_interval(engine: Engine, command: OpenInterval, events: list[Event]) -> None:
+    area = engine.areas.get(command.area)
+    if area is None:
+        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+    refusal = _refuse_interval(command, area)
+    if refusal is not None:
+        return _refuse(engine, command, *refusal, events)
+    allocation, rows = command.export_w + command.import_w, area.rows[command.rows_hash]
+    ledger = Ledger(allocation, area.failsafe_w, area.rating_w)
+    area.intervals[command.interval_ms] = Interval(command.area, command.interval_ms, command.rows_hash, Headroom(rows, allocation), ledger)
+    opened = IntervalOpened(
+        engine.sequence + 1, command.area, command.interval_ms, command.rows_hash,
+        tuple(area.accounts), command.export_w, command.import_w,
+    )  # fmt: skip
+    events.append(opened)
+    return None
+
+
+def _refuse_interval(command: OpenInterval, area: Area) -> tuple[Reason, str] | None:
+    rows, allocation = area.rows.get(command.rows_hash), command.export_w + command.import_w
+    if rows is None:
+        return Reason.UNKNOWN_ROWS, f"no rows with hash {command.rows_hash} are installed"
+    if command.interval_ms in area.intervals:
+        return Reason.INTERVAL_EXISTS, f"interval {command.interval_ms} is open already"
+    if command.interval_ms < 0 or command.interval_ms % area.settings.interval_ms:
+        return Reason.OFF_GRID, f"{command.interval_ms} is not a multiple of {area.settings.interval_ms} ms"
+    if len(command.export_w) != len(area.terms) or len(command.import_w) != len(area.terms):
+        given = f"{len(command.export_w)} export and {len(command.import_w)} import limits"
+        return Reason.INVALID_ALLOCATION, f"{given} for {len(area.terms)} customers"
+    for watts, failsafe, rating in zip(allocation, area.failsafe_w, area.rating_w, strict=True):
+        if not failsafe <= watts <= rating:
+            return Reason.INVALID_ALLOCATION, f"a limit of {watts} W is outside its failsafe {failsafe} W and rating {rating} W"
+    residual = rows.residual(allocation)
+    if residual.size and residual.min() < 0:
+        return Reason.INSECURE_ALLOCATION, f"the allocation breaks {rows.labels[int(residual.argmin())]}"
+    return None
+
+
+def close_gate(engine: Engine, command: CloseGate, events: list[Event]) -> None:
+    if command.area is not None and command.area not in engine.areas:
+        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+    names = sorted(engine.areas) if command.area is None else [command.area]
+    found = [(name, interval) for name in names if (interval := engine.areas[name].intervals.get(command.interval_ms)) is not None]
+    if not found:
+        return _refuse(engine, command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open", events)
+    still_open = [(name, interval) for name, interval in found if not interval.is_closed]
+    if not still_open:
+        return _refuse(engine, command, Reason.GATE_CLOSED, f"interval {command.interval_ms} is closed already", events)
+    for name, interval in still_open:
+        engine.cancel_all(interval, interval.orders(), "gate", "", events)
+        interval.is_closed = True
+        events.append(GateClosed(engine.sequence + len(events) + 1, name, command.interval_ms))
+    return None
+
+
+def retire_interval(engine: Engine, command: RetireInterval, events: list[Event]) -> None:
+    area = engine.areas.get(command.area)
+    if area is None:
+        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+    interval = area.intervals.get(command.interval_ms)
+    if interval is None:
+        return _refuse(engine, command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open", events)
+    if not interval.is_closed:
+        return _refuse(engine, command, Reason.GATE_OPEN, f"interval {command.interval_ms} still trades", events)
+    area.retire(interval)
+    events.append(IntervalRetired(engine.sequence + 1, command.area, command.interval_ms))
+    return None
+
+
+def halt(engine: Engine, command: Halt, events: list[Event]) -> None:
+    if command.area is not None and command.area not in engine.areas:
+        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+    engine.halts[command.area, command.interval_ms] = command.reason
+    events.append(Halted(engine.sequence + 1, command.area, command.interval_ms, command.reason))
+    return None
+
+
+def resume(engine: Engine, command: Resume, events: list[Event]) -> None:
+    if (command.area, command.interval_ms) not in engine.halts:
+        return _refuse(engine, command, Reason.NOT_HALTED, "no halt of exactly this scope is in force", events)
+    del engine.halts[command.area, command.interval_ms]
+    events.append(Resumed(engine.sequence + 1, command.area, command.interval_ms, command.reason))
+    return None
+
+
+def advance(engine: Engine, command: Advance, events: list[Event]) -> None:
+    if command.at_ms < engine.now_ms:
+        return _refuse(engine, command, Reason.TIME_BACKWARDS, f"it is {engine.now_ms} already", events)
+    engine.now_ms = command.at_ms
+    while engine.expiries and engine.expiries[0][0] <= command.at_ms:
+        order = heapq.heappop(engine.expiries)[2]
+        if order.is_live:
+            interval = engine.areas[order.queue.area].intervals[order.queue.interval_ms]
+            engine.cancel_all(interval, [order], "expired", "", events)
+    events.append(Advanced(engine.sequence + len(events) + 1, command.at_ms))
+    return None
+
+
+def _refuse(engine: Engine, command: OperatorCommand, reason: Reason, detail: str, events: list[Event]) -> None:
+    tag = command.__struct_config__.tag
+    events.append(Refused(engine.sequence + 1, str(tag), reason.value, detail))
+
+
+HANDLERS: dict[type, Callable[[Engine, Any, list[Event]], None]] = {
+    OpenArea: open_area, InstallRows: install_rows, OpenInterval: open_interval, CloseGate: close_gate,
+    RetireInterval: retire_interval, Halt: halt, Resume: resume, Advance: advance,
+}  # fmt: skip
