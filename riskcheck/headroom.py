@@ -10,6 +10,8 @@ No overflow: |d| < 2^31 and q <= 2^31 - 1, so |d * q| < 2^62; a residual lies in
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -55,32 +57,32 @@ class Headroom:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _secure(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int, wanted: int, lot: int) -> int:
+def _secure(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int, wanted: int, lot: int) -> Any:
     take, give = columns[buyer], columns[seller]
     q = np.int64(wanted)
-    n = residual.shape[0]
-    start = 0
+    n, block, start = np.uint64(residual.shape[0]), np.uint64(BLOCK), np.uint64(0)  # unsigned: no wrap-around test, so it vectorises
     while start < n and q > 0:
-        stop = min(start + BLOCK, n)
-        worst = np.int64(0)
-        for row in range(start, stop):
-            worst = min(worst, residual[row] - (np.int64(take[row]) - np.int64(give[row])) * q)
+        stop = min(start + block, n)
+        taken, given, room = take[start:stop], give[start:stop], residual[start:stop]
+        q32, worst = np.int64(np.int32(q)), np.int64(0)
+        for row in range(room.shape[0]):
+            worst = min(worst, room[row] - np.int64(np.int32(taken[row] - given[row])) * q32)
         if worst < 0:
-            for row in range(start, stop):
-                d = np.int64(take[row]) - np.int64(give[row])
-                if d > 0:
-                    q = min(q, max(residual[row], 0) // d)
+            for row in range(room.shape[0]):
+                d = np.int64(taken[row]) - np.int64(given[row])
+                if d > 0 and room[row] < d * q:
+                    q = max(room[row], 0) // d
         start = stop
     return q - q % lot
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _trade(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int, wanted: int, lot: int) -> int:
+def _trade(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int, wanted: int, lot: int) -> Any:
     q = _secure(columns, residual, buyer, seller, wanted, lot)
     if q > 0:
-        take, give = columns[buyer], columns[seller]
+        take, give, q32 = columns[buyer], columns[seller], np.int64(np.int32(q))
         for row in range(residual.shape[0]):
-            residual[row] -= (np.int64(take[row]) - np.int64(give[row])) * q
+            residual[row] -= np.int64(np.int32(take[row] - give[row])) * q32
     return q
 
 
@@ -92,7 +94,7 @@ def _change(columns: npt.NDArray[np.int32], residual: Watts, right: int, change:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _blocking_row(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int) -> int:
+def _blocking_row(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int) -> Any:
     take, give = columns[buyer], columns[seller]
     best, blocking = np.int64(LIMIT_W_MAX) + 1, -1
     for row in range(residual.shape[0]):
@@ -104,7 +106,7 @@ def _blocking_row(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, s
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _room(columns: npt.NDArray[np.int32], residual: Watts, right: int) -> int:
+def _room(columns: npt.NDArray[np.int32], residual: Watts, right: int) -> Any:
     column = columns[right]
     room = np.int64(LIMIT_W_MAX)
     for row in range(residual.shape[0]):
