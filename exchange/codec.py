@@ -6,6 +6,7 @@ Arrays instead of maps: field order is the format. Appending a field with a defa
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import msgspec
 
@@ -17,7 +18,7 @@ _commands = msgspec.msgpack.Decoder(Command)
 _events = msgspec.msgpack.Decoder(tuple[Event, ...])
 
 
-class CorruptRecord(ValueError):
+class CorruptRecordError(ValueError):
     """Bytes that this version did not write."""
 
 
@@ -27,9 +28,9 @@ def encode_command(command: Command) -> bytes:
 
 def decode_command(raw: bytes) -> Command:
     try:
-        return _commands.decode(raw)
+        return cast(Command, _commands.decode(raw))
     except msgspec.MsgspecError as error:
-        raise CorruptRecord(f"not a command: {error}") from error
+        raise CorruptRecordError(f"not a command: {error}") from error
 
 
 def encode_events(events: Iterable[Event]) -> bytes:
@@ -40,4 +41,4 @@ def decode_events(raw: bytes) -> tuple[Event, ...]:
     try:
         return _events.decode(raw)
     except msgspec.MsgspecError as error:
-        raise CorruptRecord(f"not a list of events: {error}") from error
+        raise CorruptRecordError(f"not a list of events: {error}") from error

@@ -40,10 +40,10 @@ def open_area(engine: Engine, command: OpenArea, events: list[Event]) -> None:
     problems += [f"customer {name} stands twice" for position, name in enumerate(names) if name in names[:position]]
     if not names:
         problems.append("an area needs at least one customer")
-    if command.area in engine.areas:
-        return _refuse(engine, command, Reason.AREA_EXISTS, f"area {command.area} is open already", events)
     if problems:
         return _refuse(engine, command, Reason.INVALID_SETTINGS, "; ".join(problems), events)
+    if command.area in engine.areas:
+        return _refuse(engine, command, Reason.AREA_EXISTS, f"area {command.area} is open already", events)
     engine.areas[command.area] = Area(command.area, command.settings, command.customers)
     events.append(AreaOpened(engine.sequence + 1, command.area, len(names)))
     return None
@@ -143,6 +143,8 @@ def halt(engine: Engine, command: Halt, events: list[Event]) -> None:
 
 
 def resume(engine: Engine, command: Resume, events: list[Event]) -> None:
+    if command.area is not None and command.area not in engine.areas:
+        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
     if (command.area, command.interval_ms) not in engine.halts:
         return _refuse(engine, command, Reason.NOT_HALTED, "no halt of exactly this scope is in force", events)
     del engine.halts[command.area, command.interval_ms]

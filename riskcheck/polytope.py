@@ -104,7 +104,10 @@ class Polytope:
         limits = np.asarray(limits_w, dtype=np.int64)
         if limits.shape != (self.n_rights,) or (limits.size and (limits.min() < 0 or limits.max() > LIMIT_W_MAX)):
             raise ValueError(f"limits must be {self.n_rights} whole watts in [0, {LIMIT_W_MAX}]")
-        return self.slack - limits @ self.columns.astype(np.int64)
+        used = limits @ self.columns.astype(np.int64)
+        # Limits far outside the polytope may wrap around int64; floats see that, and the row counts as broken by 2^62.
+        far_outside = limits.astype(float) @ self.columns.astype(float) > 2.0**62
+        return self.slack - np.where(far_outside, 2**62, used)
 
     def is_secure(self, limits_w: npt.ArrayLike) -> bool:
         return bool((self.residual(limits_w) >= 0).all())
