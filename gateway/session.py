@@ -1,0 +1,204 @@
+"""The gate between customers and the engine: which bytes become a command, and who is told what of each event. Pure.
+
+`admit` looks in this order, and the first thing that is wrong is what is answered:
+    1. the topic's form, 2. its area and customer are known   - else counted, for there is nobody to answer
+    3. payload size and 4. decoding                           - `malformed`, with field and reason
+    5. the customer's rate                                    - `throttled`, with the time after which to retry
+    6. expiry, against the market's clock                     - `late`
+What passes is a command for the engine, or is answered here (status, heartbeat). Nothing else changes state, and a message that
+is refused never reaches the engine or the journal. The customer is the topic's, which the broker's access rules vouch for; a
+payload cannot name another.
+
+Two clocks come in as arguments: `market_ms`, which orders and expiries live by, and `elapsed_ms`, a steady clock of real time,
+which rate and silence live by (a market's clock may run faster than real time).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exchange.commands import Cancel, Command, CustomerCommand, MassCancel, Place, Replace
+from exchange.events import AreaOpened, Event, IntervalOpened, IntervalRetired, Traded
+from gateway import topics, wire
+from gateway.envelope import envelope_message
+from gateway.marketdata import MarketData
+from gateway.message import Message
+from gateway.mirror import Mirror
+from gateway.rate import Bucket
+from gateway.reports import private
+
+if TYPE_CHECKING:
+    from exchange.engine import Engine
+
+SILENCE = "~silence"  # `~` is in no client's alphabet: nobody can use up an id of this kind
+
+
+class SessionSettings(msgspec.Struct, frozen=True):
+    """`rate_per_s` requests per customer on average and `burst` at once, of which the last `reserve` only for cancels and
+    heartbeats; a customer with open orders that says nothing for `silence_ms` has them cancelled."""
+
+    rate_per_s: float = 50.0
+    burst: int = 200
+    reserve: int = 40
+    silence_ms: int = 30_000
+
+    def problems(self) -> list[str]:
+        found = []
+        if not 0 < self.rate_per_s <= 1e6:
+            found.append(f"rate_per_s {self.rate_per_s} is outside (0, 1e6]")
+        if not 0 <= self.reserve < self.burst:
+            found.append(f"reserve {self.reserve} and burst {self.burst} are not 0 <= reserve < burst")
+        if self.silence_ms <= 0:
+            found.append(f"silence_ms {self.silence_ms} must be positive")
+        return found
+
+
+class Contact:
+    """What is known of one customer's connection: its rate, and when it was last heard."""
+
+    __slots__ = ("bucket", "heard_ms", "is_silenced")
+
+    def __init__(self, settings: SessionSettings, elapsed_ms: int) -> None:
+        self.bucket = Bucket(settings.rate_per_s, settings.burst, elapsed_ms)
+        self.heard_ms = elapsed_ms
+        self.is_silenced = False
+
+
+class Session:
+    """One per exchange process. `boot` makes the exchange's own request ids unique over restarts."""
+
+    def __init__(self, engine: Engine | None = None, settings: SessionSettings | None = None, boot: str = "0", elapsed_ms: int = 0) -> None:
+        self.settings = settings or SessionSettings()
+        assert not self.settings.problems(), self.settings.problems()
+        self.mirror = Mirror.of(engine) if engine is not None else Mirror()
+        self.marketdata = MarketData(self.mirror)
+        self.counts: Counter[str] = Counter()
+        self._boot = boot
+        self._silenced = 0
+        self._elapsed_ms = elapsed_ms
+        self._contacts: dict[tuple[str, str], Contact] = {}
+
+    # --- in: bytes to commands ------------------------------------------------------------------------------------
+
+    def admit(self, topic: str, payload: bytes, market_ms: int, elapsed_ms: int) -> CustomerCommand | list[Message]:
+        """A command for the engine, or the replies that settle the matter (none where there is nobody to answer)."""
+        self._elapsed_ms = max(self._elapsed_ms, elapsed_ms)
+        address = topics.parse_request(topic)
+        if address is None:
+            return self._ignore("foreign_topic")
+        area, customer = address
+        mirrored = self.mirror.areas.get(area)
+        if mirrored is None or customer not in mirrored.position:
+            return self._ignore("unknown_customer")
+        contact = self._contact(area, customer)
+        contact.heard_ms = max(contact.heard_ms, elapsed_ms)
+        contact.is_silenced = False
+        request = wire.decode_request(payload, self.mirror.sequence)
+        is_urgent = isinstance(request, wire.Cancel | wire.MassCancel | wire.Heartbeat)
+        wait_ms = contact.bucket.take(elapsed_ms, 0 if is_urgent else self.settings.reserve)
+        if isinstance(request, wire.Malformed):
+            return self._reply(area, customer, request) if not wait_ms else self._ignore("malformed_over_rate")
+        if wait_ms:
+            return self._reply(area, customer, wire.Throttled(sequence=self.mirror.sequence, id=request.id, retry_ms=wait_ms))
+        if request.expires_ms is not None and market_ms > request.expires_ms:
+            late = wire.Late(sequence=self.mirror.sequence, id=request.id, expires_ms=request.expires_ms, market_ms=market_ms)
+            return self._reply(area, customer, late)
+        if isinstance(request, wire.Status):
+            return self._reply(area, customer, self._status(area, customer, request.id, market_ms))
+        if isinstance(request, wire.Heartbeat):
+            return self._reply(area, customer, wire.Alive(sequence=self.mirror.sequence, id=request.id, market_ms=market_ms))
+        self.counts["admitted"] += 1
+        return to_command(area, customer, request)
+
+    def _contact(self, area: str, customer: str) -> Contact:
+        contact = self._contacts.get((area, customer))
+        if contact is None:
+            contact = self._contacts[area, customer] = Contact(self.settings, self._elapsed_ms)
+        return contact
+
+    def _ignore(self, why: str) -> list[Message]:
+        self.counts[why] += 1
+        return []
+
+    def _reply(self, area: str, customer: str, report: wire.Report) -> list[Message]:
+        self.counts[type(report).__name__.lower()] += 1
+        return [Message(topics.response(area, customer), wire.encode(report), 1, False)]
+
+    def _status(self, area: str, customer: str, request_id: str, market_ms: int) -> wire.StatusReport:
+        mirrored = self.mirror.areas[area]
+        position = mirrored.position[customer]
+        orders = tuple(wire.OpenOrder(order_id, *order) for order_id, order in mirrored.orders[customer].items())
+        holdings = tuple(
+            wire.Holding(start_ms, interval.export_w[position], interval.import_w[position])
+            for start_ms, interval in sorted(mirrored.intervals.items())
+        )
+        return wire.StatusReport(
+            sequence=self.mirror.sequence, id=request_id, market_ms=market_ms, open_orders=orders, holdings=holdings
+        )  # fmt: skip
+
+    # --- silence --------------------------------------------------------------------------------------------------
+
+    def silent(self, elapsed_ms: int) -> list[MassCancel]:
+        """Cancellations for those who hold open orders and were not heard for too long; each silence is punished once."""
+        self._elapsed_ms = max(self._elapsed_ms, elapsed_ms)
+        found = []
+        for area, mirrored in self.mirror.areas.items():
+            for customer, orders in mirrored.orders.items():
+                if not orders:
+                    continue
+                contact = self._contact(area, customer)
+                if contact.is_silenced or elapsed_ms - contact.heard_ms < self.settings.silence_ms:
+                    continue
+                contact.is_silenced = True
+                self._silenced += 1
+                found.append(MassCancel(area, customer, f"{SILENCE}/{self._boot}/{self._silenced}", None, "silence"))
+        self.counts["silenced"] += len(found)
+        return found
+
+    # --- out: events to messages ----------------------------------------------------------------------------------
+
+    def route(self, commands: Iterable[Command], events: Iterable[Iterable[Event]], market_ms: int) -> list[Message]:
+        """Folds one durable batch and says what leaves: every private report in order, then each changed envelope once.
+
+        Public books are not in it: `marketdata.render` conflates them over batches.
+        """
+        messages: list[Message] = []
+        changed: dict[tuple[str, str], None] = {}
+        for command, derived in zip(commands, events, strict=True):
+            for event in derived:
+                self.marketdata.fold(event)
+                self.mirror.fold(command, event)
+                if isinstance(event, AreaOpened | IntervalOpened | IntervalRetired):
+                    changed.update(dict.fromkeys((event.area, customer) for customer in self.mirror.areas[event.area].position))
+                elif isinstance(event, Traded):
+                    changed.update(dict.fromkeys((event.area, leg.customer) for leg in event.legs))
+                for area, customer, report in private(event):
+                    if area in self.mirror.areas and customer in self.mirror.areas[area].position:  # a reject may name an unknown one
+                        messages.append(Message(topics.response(area, customer), wire.encode(report), 1, False))
+        messages += [envelope_message(self.mirror, area, customer, market_ms) for area, customer in changed]
+        return messages
+
+    def refresh(self, market_ms: int) -> list[Message]:
+        """Everything that a broker should retain, for a broker that may have forgotten it."""
+        self.marketdata.mark_all()
+        names = [(area, customer) for area, mirrored in self.mirror.areas.items() for customer in mirrored.position]
+        return [envelope_message(self.mirror, area, customer, market_ms) for area, customer in names] + self.marketdata.render()
+
+
+def to_command(area: str, customer: str, request: wire.Place | wire.Replace | wire.Cancel | wire.MassCancel) -> CustomerCommand:
+    match request:
+        case wire.Place():
+            return Place(
+                area, customer, request.id, request.interval_ms, request.direction, request.side, request.quantity_w,
+                request.price_mct, request.time_in_force, request.until_ms,
+            )  # fmt: skip
+        case wire.Replace():
+            return Replace(area, customer, request.id, request.order_id, request.quantity_w, request.price_mct)
+        case wire.Cancel():
+            return Cancel(area, customer, request.id, request.order_id)
+        case wire.MassCancel():
+            return MassCancel(area, customer, request.id, request.interval_ms, request.cause)
