@@ -1,0 +1,246 @@
+"""Four pictures of a run, each to be read in ten seconds. Plain sequences in, one PNG out; nothing is computed here but layout.
+
+Colours are Okabe and Ito's (2008), which people with any common colour blindness can tell apart: blue is bought or with the
+market, orange is sold, vermilion is blocked, grey is before or without it. matplotlib is imported when the first picture is
+drawn, with the Agg backend: no display is needed, and importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, VERMILION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
+GREY, LIGHT, INK = "#9AA3AB", "#DDE2E6", "#22282D"
+DIRECTIONS = ("export", "import")
+MINUTE_MS = 60_000
+STYLE = {
+    "font.family": "DejaVu Sans", "font.size": 9.5, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "axes.labelcolor": INK, "text.color": INK,
+    "xtick.color": INK, "ytick.color": INK, "axes.grid": True, "axes.grid.axis": "y", "grid.color": LIGHT, "grid.linewidth": 0.7,
+    "axes.axisbelow": True, "legend.frameon": False, "figure.facecolor": "white", "savefig.facecolor": "white",
+}  # fmt: skip
+
+
+class HomeEnvelope(NamedTuple):
+    """One home in the picture of envelopes, watts, in the interval that is shown of each direction."""
+
+    customer: str
+    phase: str
+    export_before_w: int
+    export_after_w: int
+    import_before_w: int
+    import_after_w: int
+
+
+class TradePoint(NamedTuple):
+    """One trade: delivery interval, direction, what it moved and at what price, in the order of trading."""
+
+    interval_ms: int
+    direction: str
+    watts: int
+    price_mct: int
+
+
+class Feeder(NamedTuple):
+    """The network as drawn: `margin_pu[bus][phase]` is the least distance of any certified corner to a voltage limit.
+
+    `branches` are (from bus, to bus, worst loading as a share of the rating); `homes` are (bus, phase index).
+    """
+
+    xy: Mapping[int, tuple[float, float]]
+    branches: Sequence[tuple[int, int, float]]
+    margin_pu: Mapping[int, Sequence[float]]
+    homes: Sequence[tuple[int, int]]
+    transformer_bus: int
+
+
+@contextmanager
+def _figure(path: Path, title: str, caption: str, width: float, height: float) -> Iterator[Figure]:
+    """A figure with title and caption, written to `path` when the block ends."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    with mpl.rc_context(STYLE):
+        figure = plt.figure(figsize=(width, height), layout="constrained")
+        figure.get_layout_engine().set(rect=(0.008, 0.06, 0.984, 0.86))
+        figure.text(0.012, 0.985, title, fontsize=15, fontweight="bold", va="top")
+        figure.text(0.012, 0.012, caption, fontsize=8, color="#5B646B", va="bottom")
+        try:
+            yield figure
+            figure.savefig(path, dpi=130, metadata={"Software": None})
+        finally:
+            plt.close(figure)
+
+
+def clock(at_ms: int) -> str:
+    """Time of day as hh:mm, UTC."""
+    minutes = at_ms // MINUTE_MS % 1440
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def draw_envelopes(path: Path, homes: Sequence[HomeEnvelope], shown_ms: Mapping[str, int], caption: str) -> None:
+    """Every home's limits before and after trading; homes in the order given, grouped by phase. `shown_ms` by direction."""
+    places = _places([home.phase for home in homes])
+    with _figure(path, "Envelopes before and after trading", caption, 13, 6.6) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        for axes, direction in ((upper, "export"), (lower, "import")):
+            before = [getattr(home, f"{direction}_before_w") / 1000 for home in homes]
+            after = [getattr(home, f"{direction}_after_w") / 1000 for home in homes]
+            _change_bars(axes, places, before, after)
+            moved = sum(max(0.0, new - old) for old, new in zip(before, after, strict=True))
+            axes.set_title(f"{direction.capitalize()} limits of the interval at {clock(shown_ms[direction])}: {moved:.1f} kW changed hands")
+            axes.set_ylabel(f"{direction} limit, kW")
+        lower.invert_yaxis()
+        lower.set_xticks(places, [home.customer.rsplit("-", 1)[-1] for home in homes], fontsize=7)
+        lower.set_xlim(min(places) - 1, max(places) + 1)
+        for phase in dict.fromkeys(home.phase for home in homes):
+            mine = [place for place, home in zip(places, homes, strict=True) if home.phase == phase]
+            lower.annotate(
+                f"phase {phase}: homes from near to far", ((mine[0] + mine[-1]) / 2, 0), xycoords=lower.get_xaxis_transform(),
+                xytext=(0, -26), textcoords="offset points", ha="center",
+            )  # fmt: skip
+        handles, labels = upper.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper right", ncols=4, bbox_to_anchor=(0.99, 0.985))
+
+
+def _places(groups: Sequence[str]) -> list[float]:
+    """Positions along the axis with a gap between groups."""
+    places: list[float] = []
+    for index, group in enumerate(groups):
+        gap = 1.0 if index == 0 or groups[index - 1] == group else 2.5
+        places.append((places[-1] if places else 0.0) + gap)
+    return places
+
+
+def _change_bars(axes: Axes, places: Sequence[float], before: Sequence[float], after: Sequence[float]) -> None:
+    bars = list(zip(places, before, after, strict=True))
+    bought = [(place, old, new - old) for place, old, new in bars if new > old]
+    sold = [(place, new, old - new) for place, old, new in bars if new < old]
+    axes.bar(places, [min(old, new) for _, old, new in bars], width=0.82, color=GREY, label="allocated and kept")
+    for moved, name, look in (
+        (bought, "bought", {"color": BLUE}),
+        (sold, "sold", {"facecolor": "#FBEBC8", "edgecolor": ORANGE, "hatch": "////", "linewidth": 0.6}),
+    ):
+        axes.bar([bar[0] for bar in moved], [bar[2] for bar in moved], bottom=[bar[1] for bar in moved], width=0.82, label=name, **look)
+
+
+def draw_feeder(path: Path, feeder: Feeder, caption: str) -> None:
+    """The feeder once per phase: colour is the least voltage margin of any certified corner, width the branch's worst loading."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import Normalize
+
+    margins = [margin for phases in feeder.margin_pu.values() for margin in phases]
+    norm = Normalize(0, max(1.0, 100 * max(margins)))
+    loadings = [loading for _, _, loading in feeder.branches]
+    with _figure(path, "Where the network is tight", caption, 13, 5.7) as figure:
+        panels = figure.subplots(1, 3, sharex=True, sharey=True)
+        for phase, axes in enumerate(panels):
+            shown = [branch for branch in feeder.branches if branch[0] in feeder.xy and branch[1] in feeder.xy]
+            segments = [[feeder.xy[a], feeder.xy[b]] for a, b, _ in shown]
+            widths = [1.6 + 6 * min(1.0, loading) for _, _, loading in shown]
+            axes.add_collection(LineCollection(segments, colors="#5B646B", linewidths=[width + 1 for width in widths]))
+            lines = LineCollection(segments, cmap="RdYlBu", norm=norm, linewidths=widths, capstyle="round")
+            lines.set_array([100 * feeder.margin_pu[b][phase] for _, b, _ in shown])
+            axes.add_collection(lines)
+            mine = [bus for bus, of_phase in feeder.homes if of_phase == phase]
+            axes.scatter(
+                [feeder.xy[bus][0] for bus in mine], [feeder.xy[bus][1] for bus in mine], s=46, zorder=4,
+                c=[100 * feeder.margin_pu[bus][phase] for bus in mine], cmap="RdYlBu", norm=norm, edgecolors=INK, linewidths=0.9,
+            )  # fmt: skip
+            axes.scatter(*feeder.xy[feeder.transformer_bus], marker="s", s=90, color=INK, zorder=5)
+            worst = min(100 * phases[phase] for phases in feeder.margin_pu.values())
+            axes.set_title(f"Phase {'abc'[phase]}: least margin {worst:.2f} %")
+            axes.set_aspect("equal")
+            axes.axis("off")
+        bar = figure.colorbar(lines, ax=list(panels), orientation="horizontal", shrink=0.5, aspect=45, pad=0.02)
+        bar.set_label("distance of the worst certified corner to a voltage limit, % of nominal")
+        bar.outline.set_visible(False)
+        note = f"■ transformer    ○ home on this phase    line width: worst loading, at most {100 * max(loadings):.0f} % of the rating"
+        figure.text(0.988, 0.985, note, ha="right", va="top", fontsize=9)
+
+
+def draw_prices(
+    path: Path, trades: Sequence[TradePoint], blocked_w: Mapping[tuple[int, str], int], intervals_ms: Sequence[int], caption: str
+) -> None:
+    """Trades by delivery interval and direction, in order of trading; below, watts traded and watts blocked by the network.
+
+    `blocked_w[(interval_ms, direction)]` is what crossed in price and was not secure.
+    """
+    with _figure(path, "Prices and quantities of the limits traded", caption, 13, 6.6) as figure:
+        grid = figure.subplots(2, 2, sharex=True, gridspec_kw={"height_ratios": [2.3, 1]})
+        for column, direction in enumerate(DIRECTIONS):
+            mine = [trade for trade in trades if trade.direction == direction]
+            _price_panel(grid[0][column], mine, intervals_ms, direction)
+            _quantity_panel(grid[1][column], mine, blocked_w, intervals_ms, direction)
+        handles, labels = grid[0][0].get_legend_handles_labels()
+        more, names = grid[1][0].get_legend_handles_labels()
+        figure.legend(handles + more, labels + names, loc="upper right", ncols=4, bbox_to_anchor=(0.99, 0.985))
+
+
+def _price_panel(axes: Axes, trades: Sequence[TradePoint], intervals_ms: Sequence[int], direction: str) -> None:
+    colour = ORANGE if direction == "export" else BLUE
+    means = []
+    for index, interval_ms in enumerate(intervals_ms):
+        mine = [trade for trade in trades if trade.interval_ms == interval_ms]
+        watts = sum(trade.watts for trade in mine)
+        means.append(sum(trade.watts * trade.price_mct for trade in mine) / watts / 1000 if watts else float("nan"))
+        axes.scatter(
+            [index + 0.06 + 0.88 * (rank + 0.5) / len(mine) for rank in range(len(mine))], [trade.price_mct / 1000 for trade in mine],
+            s=[6 + trade.watts / 16 for trade in mine], color=colour, alpha=0.42, linewidths=0,
+            label=None if index else "trade (area: watts)",
+        )  # fmt: skip
+    begins = range(len(means))
+    axes.hlines(means, [begin + 0.04 for begin in begins], [begin + 0.96 for begin in begins], color=INK, lw=2, label="mean by watts")
+    axes.set_title(f"{direction.capitalize()}: {len(trades)} trades, {sum(trade.watts for trade in trades) / 1000:.0f} kW")
+    axes.set_ylabel("price, cent per kWh of envelope")
+    axes.set_ylim(bottom=0)
+
+
+def _quantity_panel(
+    axes: Axes, trades: Sequence[TradePoint], blocked_w: Mapping[tuple[int, str], int], intervals_ms: Sequence[int], direction: str
+) -> None:
+    places = [index + 0.5 for index in range(len(intervals_ms))]
+    traded = [sum(trade.watts for trade in trades if trade.interval_ms == interval_ms) / 1000 for interval_ms in intervals_ms]
+    blocked = [blocked_w.get((interval_ms, direction), 0) / 1000 for interval_ms in intervals_ms]
+    axes.bar([place - 0.2 for place in places], traded, width=0.38, color=GREEN, label="traded")
+    axes.bar([place + 0.2 for place in places], blocked, width=0.38, color=VERMILION, label="blocked by the network")
+    axes.set_ylabel("kW")
+    every = max(1, len(intervals_ms) // 8)
+    axes.set_xticks(range(0, len(intervals_ms), every), [clock(interval_ms) for interval_ms in intervals_ms[::every]])
+    axes.set_xlim(0, len(intervals_ms))
+    axes.set_xlabel("delivery interval; within it, in the order of trading")
+
+
+def draw_energy(
+    path: Path, intervals_ms: Sequence[int], panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], caption: str
+) -> None:
+    """Energy per interval without and with the market; `panels[title]` is (without, with) in kWh per interval."""
+    with _figure(path, "What the market changed", caption, 13, 4.6) as figure:
+        for axes, (title, (without, with_market)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+            edges = list(range(len(intervals_ms) + 1))
+            axes.stairs(without, edges, fill=True, color=LIGHT, label="without the market")
+            axes.stairs(with_market, edges, fill=True, color=BLUE, alpha=0.75, label="with the market")
+            axes.stairs(without, edges, color=INK, linewidth=1.4)
+            axes.set_title(f"{title}\n{sum(without):.1f} → {sum(with_market):.1f} kWh")
+            axes.set_ylabel("kWh per interval")
+            every = max(1, len(intervals_ms) // 5)
+            axes.set_xticks(edges[:-1:every], [clock(interval_ms) for interval_ms in intervals_ms[::every]])
+            axes.set_xlim(0, len(intervals_ms))
+            axes.set_ylim(bottom=0)
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper right", ncols=2, bbox_to_anchor=(0.99, 0.985))
+
+
+def draw_nothing(path: Path, title: str, reason: str) -> None:
+    """A picture that says why there is none: a run without trades still has a complete report."""
+    with _figure(path, title, "", 13, 2.2) as figure:
+        figure.text(0.012, 0.45, reason, fontsize=11)
