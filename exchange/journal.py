@@ -9,11 +9,12 @@ the sync after a failed one succeeds and lies (the kernel drops the dirty pages)
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 FORMAT = 1
 
@@ -43,10 +44,23 @@ def next_digest(previous: bytes, events: bytes) -> bytes:
     return hashlib.blake2b(events, key=previous, digest_size=16).digest() if previous else hashlib.blake2b(events, digest_size=16).digest()
 
 
+def _lock(path: Path) -> BinaryIO:
+    """One writer at a time; the lock goes with the process, however it ends. Readers need none."""
+    try:
+        held = path.with_name(path.name + ".lock").open("wb")
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise JournalError(f"{path}: another exchange is writing this journal") from error
+    except OSError as error:
+        raise JournalError(f"{path}: cannot be opened for writing: {error.strerror}") from error
+    return held
+
+
 class Journal:
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         """Opens or creates. Raises JournalError naming the file and what is wrong with it."""
         self.path = path
+        self._lock = None if readonly else _lock(path)
         try:
             self._db = self._open(path, readonly)
         except sqlite3.Error as error:
@@ -60,11 +74,11 @@ class Journal:
         db = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=0.5)
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not readonly:
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
         if not tables and not readonly:
-            db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO about VALUES ('format', {FORMAT}); COMMIT;")
+            db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+            db.execute("INSERT INTO about VALUES ('format', ?)", (FORMAT,))
         elif "about" not in tables:
             raise JournalError(f"{path}: not a journal of limex")
         row = db.execute("SELECT value FROM about WHERE key = 'format'").fetchone()
@@ -72,24 +86,38 @@ class Journal:
             raise JournalError(f"{path}: journal format {row and row[0]}, this version reads {FORMAT}")
         return db
 
-    def append(self, number: int, at_ms: int, commands: Iterable[bytes], first_sequence: int, digests: Iterable[tuple[int, bytes]]) -> None:
-        """One batch, durable when this returns. `digests` are those of earlier batches that are not stored yet."""
+    def append(
+        self, number: int, at_ms: int, commands: Iterable[bytes], first_sequence: int, digests: Iterable[tuple[int, bytes]], confirmed: int
+    ) -> None:
+        """One batch, durable when this returns.
+
+        `digests` are those of earlier batches that are not stored yet; every batch up to `confirmed` has been released.
+        """
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("INSERT INTO batch VALUES (?, ?)", (number, at_ms))
             rows = ((sequence, number, body) for sequence, body in enumerate(commands, first_sequence))
             self._db.executemany("INSERT INTO command VALUES (?, ?, ?)", rows)
-            self._db.executemany("INSERT INTO digest VALUES (?, ?)", digests)
+            self._store_marks(digests, confirmed)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: batch {number} was not made durable: {error}") from error
 
-    def note(self, digests: Iterable[tuple[int, bytes]]) -> None:
+    def note(self, digests: Iterable[tuple[int, bytes]], confirmed: int) -> None:
         """Stores what is left to store, before an orderly end."""
         try:
-            self._db.executemany("INSERT INTO digest VALUES (?, ?)", digests)
+            self._store_marks(digests, confirmed)
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: digests were not stored: {error}") from error
+
+    def _store_marks(self, digests: Iterable[tuple[int, bytes]], confirmed: int) -> None:
+        self._db.executemany("INSERT INTO digest VALUES (?, ?)", digests)
+        self._db.execute("INSERT OR REPLACE INTO about VALUES ('confirmed', ?)", (confirmed,))
+
+    def confirmed(self) -> int:
+        """The last batch whose release was confirmed, as far as is stored; 0 for none."""
+        row = self._one("SELECT value FROM about WHERE key = 'confirmed'")
+        return 0 if row is None else row[0]
 
     def save_snapshot(self, batch: int, digest: bytes, body: bytes) -> None:
         """The state after `batch`. Older snapshots are kept: each is a place to verify from."""
@@ -128,6 +156,8 @@ class Journal:
 
     def close(self) -> None:
         self._db.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def _read(self, query: str, *parameters: int) -> Iterator[tuple]:  # type: ignore[type-arg]
         try:

@@ -1,0 +1,72 @@
+"""From stored commands back to state and events. The exchange starts with it, and replay is nothing else.
+
+Every batch whose digest is stored must lead to that digest again; one that does not means that the journal was altered or
+that this version decides differently, and neither may trade on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from exchange.codec import decode_command, encode_events
+from exchange.commands import Command
+from exchange.engine import Engine
+from exchange.events import Event
+from exchange.journal import Journal, JournalError, StoredBatch, next_digest
+from exchange.snapshot import load
+
+
+class Batch(NamedTuple):
+    """What was decided together. `events[i]` belong to `commands[i]`; `digest` covers all events up to here."""
+
+    number: int
+    at_ms: int
+    commands: tuple[Command, ...]
+    events: tuple[tuple[Event, ...], ...]
+    digest: bytes
+
+
+class ReplayMismatchError(JournalError):
+    """The stored commands no longer lead to the stored digest."""
+
+
+def run_batch(engine: Engine, number: int, at_ms: int, commands: tuple[Command, ...], previous: bytes) -> Batch:
+    """The one way in which commands become a batch, live and in replay."""
+    events = tuple(tuple(engine.apply(command)) for command in commands)
+    digest = next_digest(previous, b"".join(map(encode_events, events)))
+    return Batch(number, at_ms, commands, events, digest)
+
+
+class Recovery:
+    """Replays a journal from its newest snapshot (or from the start) up to a batch.
+
+    Iterate it: each stored batch comes out re-derived and verified; `engine`, `number` and `digest` follow.
+    """
+
+    def __init__(self, journal: Journal, *, from_start: bool = False, up_to: int | None = None) -> None:
+        kept = None if from_start else journal.last_snapshot(up_to)
+        self.number, self.digest, body = kept if kept is not None else (0, b"", None)
+        self.engine = Engine() if body is None else load(body)
+        self.unnoted: list[tuple[int, bytes]] = []
+        self._journal = journal
+        self._up_to = up_to
+
+    def __iter__(self) -> Iterator[Batch]:
+        for stored in self._journal.batches(self.number):
+            if self._up_to is not None and stored.number > self._up_to:
+                return
+            yield self._rerun(stored)
+
+    def _rerun(self, stored: StoredBatch) -> Batch:
+        commands = tuple(map(decode_command, stored.commands))
+        batch = run_batch(self.engine, stored.number, stored.at_ms, commands, self.digest)
+        if stored.digest is None:
+            self.unnoted.append((batch.number, batch.digest))
+        elif stored.digest != batch.digest:
+            raise ReplayMismatchError(
+                f"{self._journal.path}: batch {stored.number} led to digest {stored.digest.hex()} when it was decided and leads to "
+                f"{batch.digest.hex()} now; the journal was altered, or another version of limex wrote it"
+            )
+        self.number, self.digest = batch.number, batch.digest
+        return batch
