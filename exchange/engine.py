@@ -269,6 +269,14 @@ class Engine:
         """Starts of the intervals that are not retired yet."""
         return sorted(self.areas[area].intervals)
 
+    def gates(self, area: str) -> dict[int, bool]:
+        """Start of each live interval, and whether its gate is closed."""
+        return {start: interval.is_closed for start, interval in self.areas[area].intervals.items()}
+
+    def next_expiry_ms(self) -> int | None:
+        """When the next order in force until a time expires; it may have gone already."""
+        return self.expiries[0][0] if self.expiries else None
+
     def holdings(self, area: str, interval_ms: int) -> tuple[list[int], list[int]]:
         """(export_w, import_w) of every customer."""
         holding, n = self.areas[area].intervals[interval_ms].ledger.holding_w, len(self.areas[area].terms)
