@@ -154,7 +154,7 @@ class Market:
             return do["total_qty"]
         if do["op"] == "reduce":
             return traded + max(0, resting - do["qty"])
-        return traded + (do["qty"] if do.get("qty") is not None else resting + do.get("qty_delta", 0))
+        return traded + (do["qty"] if do.get("qty") is not None else max(0, resting + do.get("qty_delta", 0)))
 
     def _find(self, do: Json) -> tuple[str, Order | None]:
         """The customer who asks, and the order by its present name; a request without an owner is its owner's."""
