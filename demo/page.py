@@ -1,0 +1,141 @@
+"""A run's summary for people: the same rows in the terminal, in Markdown and on a self-contained HTML page.
+
+Takes the summary as `report.summary` made it and adds nothing to it but words.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from demo.figures import DIRECTIONS
+
+PICTURES = {
+    "envelopes.png": "Every home's limits before and after trading, in the interval in which most watts of each direction traded.",
+    "energy.png": "The same homes, weather and appliances: on the allocations, and on the limits they held after trading.",
+    "prices.png": "Every trade, and what crossed in price but was not secure.",
+    "feeder.png": "How far the worst certified corner of any interval stays from a voltage limit.",
+}
+
+
+def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The summary as (what, figure) for people; the same in the terminal, in Markdown and on the page."""
+    run, market, energy = found["run"], found["market"], found["energy_kwh"]
+    requests, envelopes, replay = found["requests"], found["envelopes"], found["replay"]
+    without, with_market = energy["without"], energy["with"]
+    listed = [
+        ("run", f"{run['network']}, {run['homes']} homes, {run['intervals']} intervals of {run['interval_min']} min, seed {run['seed']}"),
+        ("orders", f"{market['orders']} placed, {market['replaced']} replaced, {sum(market['cancelled'].values())} cancelled"),
+        ("trades", f"{market['trades']}: " + ", ".join(_traded(market, direction) for direction in DIRECTIONS)),
+        ("blocked crossings", f"{market['blocked_crossings']}" + _named("; most by ", market["blocked_by"])),
+        ("refusals", _named("", market["refusals"]) or "none"),
+        ("welfare gained", f"{found['welfare_gain_eur']:.2f} EUR in energy served; bids above asks {market['surplus_eur']:.2f} EUR"),
+        ("sun curtailed", f"{without['curtailed']:.1f} kWh without the market, {with_market['curtailed']:.1f} kWh with it"),
+        ("demand unserved", f"{without['unserved']:.2f} kWh without the market, {with_market['unserved']:.2f} kWh with it"),
+        ("cars charged", f"{without['car']:.1f} kWh without the market, {with_market['car']:.1f} kWh with it"),
+    ]
+    listed += [(f"{direction} envelopes", _spread(envelopes[direction])) for direction in DIRECTIONS]
+    if requests["p50_ms"] is not None:
+        figure = f"p50 {requests['p50_ms']:.1f} ms, p99 {requests['p99_ms']:.1f} ms; {requests['sent']} requests, {requests['lost']} lost"
+        listed.append(("order to acknowledgement", figure))
+    listed += [(f"certificate of {one['subject']}", _certified(one)) for one in found["certificates"]]
+    if replay:
+        verdict = "every event and the digest are the same" if replay["same"] else "DIFFERS from the run"
+        listed.append(("replay", f"{replay['commands']} commands, {replay['events']} events in {replay['seconds']:.1f} s: {verdict}"))
+    return listed
+
+
+def _traded(market: Mapping[str, Any], direction: str) -> str:
+    price = market["price_mean_mct"][direction]
+    mean = f" at {price / 1000:.2f} ct/kWh" if price is not None else ""
+    return f"{market['traded_w'][direction] / 1000:.1f} kW of {direction}{mean}"
+
+
+def _named(prefix: str, counts: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:4])
+    return prefix + listed if listed else ""
+
+
+def _spread(envelopes: Mapping[str, Mapping[str, int]]) -> str:
+    before, after = (" / ".join(f"{watts / 1000:.2f}" for watts in envelopes[when].values()) for when in ("before", "after"))
+    return f"smallest / median / largest {before} kW before, {after} kW after"
+
+
+def _certified(one: Mapping[str, Any]) -> str:
+    volts = ", ".join(
+        f"{phase} {low:.4f}-{high:.4f}" for phase, low, high in zip("abc", one["voltage_min_pu"], one["voltage_max_pu"], strict=False)
+    )
+    low, high = one["limits_pu"]
+    return (
+        f"{one['violations']} violations in {one['corners']} corners; voltage {volts} pu of [{low}, {high}]; "
+        f"{one['worst_branch']} at {100 * one['worst_loading']:.0f} %; worst corner {one['worst_corner']}"
+    )
+
+
+def markdown(found: Mapping[str, Any]) -> list[str]:
+    """summary.md, line by line."""
+    lines = ["# A run of limex", "", "| | |", "|---|---|", *(f"| {what} | {figure} |" for what, figure in rows(found)), ""]
+    if found["problems"]:
+        return [*lines, "**This run failed:**", "", *(f"- {problem}" for problem in found["problems"])]
+    return [*lines, "No violation, no lost acknowledgement, no difference in replay."]
+
+
+def html_page(found: Mapping[str, Any], folder: Path) -> str:
+    """index.html: verdict, headline figures, pictures and table in one file."""
+    energy, market, requests = found["energy_kwh"], found["market"], found["requests"]
+    tiles = [
+        (f"{found['welfare_gain_eur']:.2f} EUR", "welfare gained"),
+        (f"{energy['without']['curtailed']:.0f} → {energy['with']['curtailed']:.0f} kWh", "sun curtailed"),
+        (f"{energy['without']['unserved']:.1f} → {energy['with']['unserved']:.1f} kWh", "demand unserved"),
+        (f"{energy['without']['car']:.0f} → {energy['with']['car']:.0f} kWh", "charged into cars"),
+        (f"{market['trades']}", "trades"),
+        (f"{market['blocked_crossings']}", "crossings blocked by the network"),
+        (f"{sum(one['violations'] for one in found['certificates'])}", "AC violations"),
+        (f"{requests['p50_ms']:.1f} ms" if requests["p50_ms"] is not None else "none", "order to acknowledgement, p50"),
+    ]
+    good = not found["problems"]
+    verdict = "No violation, no lost acknowledgement, no difference in replay." if good else "This run failed:"
+    wrong = "".join(f"<li>{html.escape(problem)}</li>" for problem in found["problems"])
+    run = found["run"]
+    where = f"{run['network']}, {run['homes']} homes, {run['intervals']} intervals of {run['interval_min']} minutes, seed {run['seed']}"
+    return TEMPLATE.format(
+        where=html.escape(where),
+        verdict=f'<p class="{"good" if good else "bad"}">{verdict}</p><ul>{wrong}</ul>',
+        tiles="".join(f"<div><b>{html.escape(figure)}</b><span>{what}</span></div>" for figure, what in tiles),
+        pictures="".join(_embedded(folder / name, text) for name, text in PICTURES.items() if (folder / name).exists()),
+        table="".join(f"<tr><th>{html.escape(what)}</th><td>{html.escape(figure)}</td></tr>" for what, figure in rows(found)),
+        machine=html.escape(f"{run['machine']}, broker {run['broker']}, {run['wall_s']} s, clock {run['speed']:.0f} times real time"),
+    )
+
+
+def _embedded(path: Path, text: str) -> str:
+    picture, text = base64.b64encode(path.read_bytes()).decode(), html.escape(text)
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{picture}"><figcaption>{text}</figcaption></figure>'
+
+
+TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>limex: a run</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #22282d; max-width: 1180px; margin: 2rem auto; padding: 0 1rem }}
+h1 {{ margin-bottom: 0 }} .where, footer, figcaption {{ color: #5b646b }}
+.good, .bad {{ padding: .5rem 1rem; border-left: 5px solid #009e73; background: #eef7f4; font-weight: 600 }}
+.bad {{ border-color: #d55e00; background: #fdf0e8 }}
+.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: .8rem; margin: 1.2rem 0 }}
+.tiles div {{ border: 1px solid #dde2e6; border-radius: 6px; padding: .7rem 1rem }}
+.tiles b {{ display: block; font-size: 1.45rem }} .tiles span {{ color: #5b646b }}
+figure {{ margin: 2rem 0 }} img {{ max-width: 100%; border: 1px solid #dde2e6; border-radius: 6px }}
+table {{ border-collapse: collapse; width: 100% }}
+th, td {{ text-align: left; vertical-align: top; padding: .35rem .6rem; border-top: 1px solid #dde2e6 }}
+th {{ white-space: nowrap; font-weight: 600 }} footer {{ margin-top: 2rem }}
+</style></head><body>
+<h1>Homes trade their power limits</h1><p class="where">{where}</p>
+{verdict}
+<div class="tiles">{tiles}</div>
+{pictures}
+<h2>All figures</h2><table>{table}</table>
+<p>Tables: <a href="trades.csv">trades.csv</a>, <a href="homes.csv">homes.csv</a>; for programs: <a href="report.json">report.json</a>.</p>
+<footer>{machine}</footer>
+</body></html>
+"""
