@@ -39,8 +39,10 @@ class Plan(NamedTuple):
     settings: MarketSettings
 
     def terms(self) -> tuple[CustomerTerms, ...]:
+        """The network's customers as the market knows them, in the same order."""
         return tuple(
-            CustomerTerms(c.id, c.rating_export_w, c.rating_import_w, c.failsafe_export_w, c.failsafe_import_w) for c in self.network.customers
+            CustomerTerms(c.id, c.rating_export_w, c.rating_import_w, c.failsafe_export_w, c.failsafe_import_w)
+            for c in self.network.customers
         )
 
     def opening(self) -> tuple[OpenArea, InstallRows]:
