@@ -164,23 +164,30 @@ class Session:
     def route(self, commands: Iterable[Command], events: Iterable[Iterable[Event]], market_ms: int) -> list[Message]:
         """Folds one durable batch and says what leaves: every private report in order, then each changed envelope once.
 
+        A batch that the mirror already knows (released again after a restart) gives its reports once more, same sequences and all.
         Public books are not in it: `marketdata.render` conflates them over batches.
         """
         messages: list[Message] = []
         changed: dict[tuple[str, str], None] = {}
         for command, derived in zip(commands, events, strict=True):
             for event in derived:
-                self.marketdata.fold(event)
-                self.mirror.fold(command, event)
-                if isinstance(event, AreaOpened | IntervalOpened | IntervalRetired):
-                    changed.update(dict.fromkeys((event.area, customer) for customer in self.mirror.areas[event.area].position))
-                elif isinstance(event, Traded):
-                    changed.update(dict.fromkeys((event.area, leg.customer) for leg in event.legs))
+                if event.sequence > self.mirror.sequence:
+                    self.marketdata.fold(event)
+                    self.mirror.fold(command, event)
+                    changed.update(dict.fromkeys(self._changed_holders(event)))
                 for area, customer, report in private(event):
                     if area in self.mirror.areas and customer in self.mirror.areas[area].position:  # a reject may name an unknown one
                         messages.append(Message(topics.response(area, customer), wire.encode(report), 1, False))
         messages += [envelope_message(self.mirror, area, customer, market_ms) for area, customer in changed]
         return messages
+
+    def _changed_holders(self, event: Event) -> list[tuple[str, str]]:
+        """Whose envelope an event changes."""
+        if isinstance(event, Traded):
+            return [(event.area, leg.customer) for leg in event.legs]
+        if isinstance(event, AreaOpened | IntervalOpened | IntervalRetired):
+            return [(event.area, customer) for customer in self.mirror.areas[event.area].position]
+        return []
 
     def refresh(self, market_ms: int) -> list[Message]:
         """Everything that a broker should retain, for a broker that may have forgotten it."""

@@ -1,0 +1,375 @@
+"""A home's client: place and cancel orders, obey the envelope, hear of fills. Needs only aiomqtt and msgspec.
+
+    async with Home(host, port, "lv", "home-07", password) as home:
+        print(home.limits(now_ms))                       # Limits(export_w, import_w) to obey now
+        answer = await home.place("buy", "export", interval_ms, 1000, 12_300)
+        if isinstance(answer, wire.Rejected): print(answer.reason, answer.detail)
+        async for filled in home.fills(): ...
+
+What it takes care of: TCP_NODELAY; reconnects; a Last Will that cancels all orders when the connection dies; heartbeats; resending
+what was not answered, under the same id, which the exchange answers with the first answer; dropping what MQTT delivers twice, by
+sequence; an envelope that only moves forward; the failsafe where no envelope covers a moment. After each reconnect `status()` is
+asked, so `last_status` says what is really open and held.
+
+What it cannot know: whether the exchange acted on a request that was never answered (`NoAnswerError`): ask `status()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from gateway import topics, wire
+from gateway.broadcast import Broadcast, Listener
+from gateway.link import Link
+from gateway.message import Message
+
+SEEN_MAX = 4096
+LATENCIES_MAX = 200_000
+
+
+class HomeError(Exception):
+    """A request came to nothing."""
+
+
+class NoAnswerError(HomeError):
+    """No answer in time, resends included: the exchange may or may not have acted."""
+
+
+class ThrottledError(HomeError):
+    """Too many requests; nothing was done. `retry_ms` says when it is worth trying again."""
+
+    def __init__(self, retry_ms: int) -> None:
+        super().__init__(f"too many requests; try again in {retry_ms} ms")
+        self.retry_ms = retry_ms
+
+
+class LateError(HomeError):
+    """The request arrived after its expiry; nothing was done."""
+
+
+class MalformedError(HomeError):
+    """The exchange could not read the request: a bound was broken, or versions differ."""
+
+
+class Limits(NamedTuple):
+    """Any power from -import_w to +export_w is allowed."""
+
+    export_w: int
+    import_w: int
+
+
+NOTHING = Limits(0, 0)
+
+
+class Home:
+    """One customer's connection. `failsafe` holds until an envelope has arrived; set a callback (`on_...`) before entering."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        area: str,
+        customer: str,
+        password: str,
+        *,
+        user: str | None = None,
+        failsafe: Limits = NOTHING,
+        watch_market: bool = False,
+        cancel_on_disconnect: bool = True,
+        heartbeat_s: float = 5.0,
+        timeout_s: float = 10.0,
+        resend_s: float = 2.0,
+        keepalive_s: int = 10,
+    ) -> None:
+        self.area = area
+        self.customer = customer
+        self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_MAX)
+        self.resent = 0
+        self.unanswered = 0
+        self.duplicates = 0
+        self.last_sequence = 0
+        self.last_envelope: wire.Envelope | None = None
+        self.last_status: wire.StatusReport | None = None
+        self.state: wire.State | None = None
+        self.market: dict[tuple[int, str], wire.Book] = {}
+        self._failsafe = failsafe
+        self._watch_market = watch_market
+        self._cancel_on_disconnect = cancel_on_disconnect
+        self._heartbeat_s = heartbeat_s
+        self._timeout_s = timeout_s
+        self._resend_s = resend_s
+        self._prefix = secrets.token_hex(4)
+        self._numbered = 0
+        self._pending: dict[str, tuple[asyncio.Future[wire.AnyReport], type[wire.Report] | None]] = {}
+        self._seen: dict[tuple[int, str, str, int], None] = {}
+        self._envelopes: Broadcast[wire.Envelope] = Broadcast(1)
+        self._fills: Broadcast[wire.Filled] = Broadcast()
+        self._blocks: Broadcast[wire.Blocked] = Broadcast()
+        self._reports: Broadcast[wire.AnyReport] = Broadcast()
+        self._response_topic = topics.response(area, customer)
+        self._envelope_topic = topics.envelope(area, customer)
+        self._link = Link(host, port, user or customer, password, f"limex-{area}-{customer}", self._receive, keepalive_s)
+        self._ready = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- connection -----------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Returns when connected and subscribed. Raises LinkError for a wrong password."""
+        self._tasks = [asyncio.create_task(self._link.keep(self._connected, self._set_will)), asyncio.create_task(self._beat())]
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait((ready, *self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            await self._leave()
+        return self
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        await self._leave()
+
+    async def _leave(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for future, _ in self._pending.values():
+            future.cancel()
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    @property
+    def is_connected(self) -> bool:
+        return self._link.is_connected
+
+    @property
+    def connections(self) -> int:
+        """How many times it has connected: one more than it has reconnected."""
+        return self._link.connections
+
+    def abort(self) -> None:
+        """Cuts the connection without a goodbye, for tests of what happens then; it reconnects by itself."""
+        self._link.abort()
+
+    def _set_will(self) -> None:
+        if self._cancel_on_disconnect:
+            will = wire.MassCancel(v=1, id=self._next_id("will"), cause="disconnect")
+            self._link.will(Message(topics.request(self.area, self.customer), wire.encode(will), 1, False))
+
+    async def _connected(self) -> None:
+        wanted = [(self._response_topic, 1), (self._envelope_topic, 1)]
+        if self._watch_market:
+            wanted += [(topics.state(self.area), 0), (topics.books(self.area), 0)]
+        await self._link.subscribe(wanted)
+        if self._link.connections > 1:
+            self._send(wire.Status(v=1, id=self._next_id("status")))
+        self._ready.set()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat_s)
+            if self._link.is_connected:
+                self._send(wire.Heartbeat(v=1, id=self._next_id("beat")))
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    async def place(
+        self,
+        side: wire.Side,
+        direction: wire.Direction,
+        interval_ms: int,
+        quantity_w: int,
+        price_mct: int,
+        time_in_force: str = "gate",
+        order_id: str | None = None,
+        *,
+        until_ms: int = 0,
+        expires_ms: int | None = None,
+    ) -> wire.Accepted | wire.Rejected:
+        """Places a limit order and returns the exchange's first answer; `order_id` (else a fresh one) is the order's id."""
+        body = {
+            "interval_ms": interval_ms, "side": side, "direction": direction, "quantity_w": quantity_w, "price_mct": price_mct,
+            "time_in_force": time_in_force, "until_ms": until_ms,
+        }  # fmt: skip
+        answer: wire.Accepted | wire.Rejected = await self._ask(wire.Place, body, wire.Accepted, order_id, expires_ms)
+        return answer
+
+    async def replace(
+        self, order_id: str, quantity_w: int, price_mct: int, *, expires_ms: int | None = None
+    ) -> wire.Replaced | wire.Cancelled | wire.Rejected:
+        """New price and new total quantity, fills included; a total at or below what has traded cancels the rest."""
+        body = {"order_id": order_id, "quantity_w": quantity_w, "price_mct": price_mct}
+        answer: wire.Replaced | wire.Cancelled | wire.Rejected = await self._ask(wire.Replace, body, None, None, expires_ms)
+        return answer
+
+    async def cancel(self, order_id: str) -> wire.Cancelled | wire.Rejected:
+        answer: wire.Cancelled | wire.Rejected = await self._ask(wire.Cancel, {"order_id": order_id}, wire.Cancelled)
+        return answer
+
+    async def mass_cancel(self, interval_ms: int | None = None) -> wire.MassCancelled | wire.Rejected:
+        answer: wire.MassCancelled | wire.Rejected = await self._ask(wire.MassCancel, {"interval_ms": interval_ms}, wire.MassCancelled)
+        return answer
+
+    async def status(self) -> wire.StatusReport:
+        """Open orders, holdings and the last sequence, as the exchange has them."""
+        answer: Any = await self._ask(wire.Status, {}, wire.StatusReport)
+        assert isinstance(answer, wire.StatusReport)
+        return answer
+
+    async def heartbeat(self) -> wire.Alive:
+        """Asks whether the exchange is there; heartbeats are also sent by themselves."""
+        answer: Any = await self._ask(wire.Heartbeat, {}, wire.Alive)
+        assert isinstance(answer, wire.Alive)
+        return answer
+
+    async def _ask(
+        self, kind: type[wire.Request], body: dict[str, Any], wanted: Any, request_id: str | None = None, expires_ms: int | None = None
+    ) -> Any:
+        """Sends, resends under the same id until answered, and measures. `wanted` None takes any answer that quotes the id."""
+        request_id = request_id or self._next_id("r")
+        fields = {"v": 1, "type": kind.__struct_config__.tag, "id": request_id, "expires_ms": expires_ms, **body}
+        try:
+            request = msgspec.convert(fields, kind)
+        except msgspec.ValidationError as error:
+            raise MalformedError(str(error)) from error
+        if request_id in self._pending:
+            raise HomeError(f"request {request_id} is waiting for its answer already")
+        future: asyncio.Future[wire.AnyReport] = asyncio.get_running_loop().create_future()
+        self._pending[request_id] = (future, wanted)
+        payload = Message(topics.request(self.area, self.customer), wire.encode(request), 1, False)
+        started_ns, give_up = time.perf_counter_ns(), time.monotonic() + self._timeout_s
+        try:
+            self._link.send(payload)
+            while not (await asyncio.wait((future,), timeout=max(0.0, min(self._resend_s, give_up - time.monotonic()))))[0]:
+                if time.monotonic() >= give_up:
+                    self.unanswered += 1
+                    raise NoAnswerError(f"no answer to {request_id} in {self._timeout_s:g} s")
+                self.resent += 1
+                self._link.send(payload)
+        finally:
+            del self._pending[request_id]
+        self.latencies_ns.append(time.perf_counter_ns() - started_ns)
+        return _answer(future.result())
+
+    def _send(self, request: wire.Request) -> None:
+        self._link.send(Message(topics.request(self.area, self.customer), wire.encode(request), 1, False))
+
+    def _next_id(self, kind: str) -> str:
+        self._numbered += 1
+        return f"{kind}-{self._prefix}-{self._numbered}"
+
+    # --- what arrives ---------------------------------------------------------------------------------------------
+
+    def _receive(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002  the link's signature
+        if topic == self._response_topic:
+            self._take_report(wire.decode_report(payload))
+        elif topic == self._envelope_topic:
+            self._take_envelope(wire.decode_envelope(payload))
+        elif topic == topics.state(self.area):
+            self.state = wire.decode_state(payload)
+        else:
+            interval, direction = topic.split("/")[-2:]
+            if payload:
+                self.market[int(interval), direction] = wire.decode_book(payload)
+            else:
+                self.market.pop((int(interval), direction), None)
+
+    def _take_report(self, report: wire.AnyReport) -> None:
+        if not isinstance(report, wire.StatusReport | wire.Alive | wire.Malformed | wire.Throttled | wire.Late):
+            key = (report.sequence, type(report).__name__, report.id, getattr(report, "leg", 0))
+            if key in self._seen:
+                self.duplicates += 1
+                return
+            self._seen[key] = None
+            if len(self._seen) > SEEN_MAX:
+                del self._seen[next(iter(self._seen))]
+        self.last_sequence = max(self.last_sequence, report.sequence)
+        if isinstance(report, wire.StatusReport):
+            self.last_status = report
+        self._answer_pending(report)
+        self._reports.publish(report)
+        if isinstance(report, wire.Filled):
+            self._fills.publish(report)
+        elif isinstance(report, wire.Blocked):
+            self._blocks.publish(report)
+
+    def _answer_pending(self, report: wire.AnyReport) -> None:
+        future, wanted = self._pending.get(report.id, (None, None))
+        if future is None or future.done():
+            return
+        answer = report.first if isinstance(report, wire.Repeated) else report
+        is_refusal = isinstance(answer, wire.Rejected | wire.Malformed | wire.Throttled | wire.Late)
+        if is_refusal or wanted is None or isinstance(answer, wanted):  # a mass cancel's `cancelled` reports quote its id, too
+            future.set_result(report)
+
+    def _take_envelope(self, envelope: wire.Envelope) -> None:
+        known = self.last_envelope
+        if known is not None and envelope.sequence < known.sequence:
+            return
+        self.last_envelope = envelope
+        self._envelopes.publish(envelope)
+
+    # --- what a home reads ----------------------------------------------------------------------------------------
+
+    @property
+    def envelope(self) -> dict[int, Limits]:
+        """Start of each live interval -> the limits in it."""
+        controls = self.last_envelope.controls if self.last_envelope is not None else ()
+        return {control.start_ms: Limits(control.opModExpLimW, control.opModImpLimW) for control in controls}
+
+    def limits(self, at_ms: int) -> Limits:
+        """What to obey at this moment of the market's clock: the interval's limits, or the failsafe where there are none."""
+        if self.last_envelope is None:
+            return self._failsafe
+        for control in self.last_envelope.controls:
+            if control.start_ms <= at_ms < control.start_ms + control.duration_ms:
+                return Limits(control.opModExpLimW, control.opModImpLimW)
+        return Limits(self.last_envelope.default.opModExpLimW, self.last_envelope.default.opModImpLimW)
+
+    def envelopes(self) -> Listener[wire.Envelope]:
+        """Every new envelope from now on; whoever is slow gets the newest."""
+        return self._envelopes.listen()
+
+    def fills(self) -> Listener[wire.Filled]:
+        return self._fills.listen()
+
+    def blocks(self) -> Listener[wire.Blocked]:
+        return self._blocks.listen()
+
+    def reports(self) -> Listener[wire.AnyReport]:
+        """Every private report, in the order of arrival, duplicates dropped."""
+        return self._reports.listen()
+
+    def on_envelope(self, callback: Callable[[wire.Envelope], None]) -> None:
+        self._envelopes.callback = callback
+
+    def on_fill(self, callback: Callable[[wire.Filled], None]) -> None:
+        self._fills.callback = callback
+
+    def on_blocked(self, callback: Callable[[wire.Blocked], None]) -> None:
+        self._blocks.callback = callback
+
+    def on_report(self, callback: Callable[[wire.AnyReport], None]) -> None:
+        self._reports.callback = callback
+
+
+def _answer(report: wire.AnyReport) -> wire.AnyReport:
+    """What the caller gets of a report; a refusal at the gate is raised."""
+    match report:
+        case wire.Repeated():
+            return report.first
+        case wire.Throttled():
+            raise ThrottledError(report.retry_ms)
+        case wire.Late():
+            raise LateError(f"it arrived at {report.market_ms}, and was to expire at {report.expires_ms}")
+        case wire.Malformed():
+            raise MalformedError(f"{report.field}: {report.reason}" if report.field else report.reason)
+        case _:
+            return report

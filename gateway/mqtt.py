@@ -1,0 +1,151 @@
+"""The exchange's side of MQTT: carries bytes between the broker and the pure `session`, and decides nothing.
+
+    broker -> receive -> session.admit -> node.submit      a command, or the replies at once
+    node -> release(batch) -> session.route -> broker      after the batch is durable
+
+Receiving never waits for sending: both are calls in the event loop. Market data, silence and the public clock are ticks. After
+each reconnect everything that should be retained is published again, for a broker that may have forgotten it; requests that came
+meanwhile are waiting in the broker's session of this client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Protocol, Self
+
+from exchange.commands import Command
+from exchange.engine import Engine
+from exchange.events import Event
+from gateway import topics
+from gateway.link import Link
+from gateway.message import Message
+from gateway.session import Session, SessionSettings
+
+CLIENT_ID = "limex-exchange"
+LOG = logging.getLogger(__name__)
+
+
+class Batch(Protocol):
+    """What `exchange.node` releases."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def commands(self) -> Iterable[Command]: ...
+    @property
+    def events(self) -> Iterable[Iterable[Event]]: ...
+
+
+class Node(Protocol):
+    @property
+    def engine(self) -> Engine: ...
+    def submit(self, command: Command) -> None: ...
+    def confirm(self, number: int) -> None: ...
+
+
+class Gateway:
+    """Connects one node to one broker. Construct it when the node has recovered, give `release` to the node, then `async with` it.
+
+    `market_ms` is the market's clock. `tick_s` is how often changed books are published, silence is looked for, and (every
+    `state_every` ticks) the public clock is set.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        host: str,
+        port: int,
+        credentials: tuple[str, str],
+        area: str,
+        market_ms: Callable[[], int],
+        settings: SessionSettings | None = None,
+        tick_s: float = 0.1,
+        state_every: int = 10,
+    ) -> None:
+        self._node = node
+        self._area = area
+        self._market_ms = market_ms
+        self._tick_s = tick_s
+        self._state_every = state_every
+        self.session = Session(node.engine, settings, secrets.token_hex(4), _elapsed_ms())
+        self.link = Link(host, port, *credentials, CLIENT_ID, self._receive)
+        self._ready = asyncio.Event()
+        self._unconfirmed: deque[tuple[int, int]] = deque()  # batch number, QoS 1 messages sent up to and with it
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def release(self, batch: Batch) -> None:
+        """For the node to call, in the event loop, with each durable batch."""
+        self._send(self.session.route(batch.commands, batch.events, self._market_ms()))
+        self._unconfirmed.append((batch.number, self.link.sent))
+
+    async def __aenter__(self) -> Self:
+        """Returns when connected, subscribed and with everything retained published."""
+        self._tasks = [asyncio.create_task(self.link.keep(self._connected)), asyncio.create_task(self._tick())]
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait((ready, *self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            await self._leave()
+        return self
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Ends the tasks; an error that ended one of them before is raised."""
+        self._send(self.session.marketdata.render())
+        self._confirm()
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
+        if retained:
+            return  # nobody asks by a retained message; an old one would come again with every reconnect
+        admitted = self.session.admit(topic, payload, self._market_ms(), _elapsed_ms())
+        if isinstance(admitted, list):
+            self._send(admitted)
+        else:
+            self._node.submit(admitted)
+
+    def _send(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.link.send(message)
+
+    def _confirm(self) -> None:
+        """Tells the node up to which batch the broker has everything, so that only later ones are released again after a crash."""
+        delivered = self.link.delivered
+        while self._unconfirmed and self._unconfirmed[0][1] <= delivered:
+            self._node.confirm(self._unconfirmed.popleft()[0])
+
+    async def _connected(self) -> None:
+        await self.link.subscribe(topics.requests(self._area), qos=1)
+        self._send(self.session.refresh(self._market_ms()))
+        LOG.info("connected; %d connections so far", self.link.connections)
+        self._ready.set()
+
+    async def _tick(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(self._tick_s)
+            ticks += 1
+            self._confirm()
+            for command in self.session.silent(_elapsed_ms()):
+                self._node.submit(command)
+            if not self.link.is_connected:
+                continue
+            self._send(self.session.marketdata.render())
+            if ticks % self._state_every == 0:
+                self._send(self.session.marketdata.render_state(area, self._market_ms()) for area in self.session.mirror.areas)
+
+
+def _elapsed_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
