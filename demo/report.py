@@ -19,6 +19,7 @@ from demo.homes import Connection, Delivered
 from demo.timetable import FleetResult
 from exchange.events import Event
 
+
 @dataclass(frozen=True)
 class Certificate:
     """AC evidence for a set of envelopes. Voltages per phase (a, b, c) in pu over all buses and corners, loading as a share."""

@@ -32,7 +32,7 @@ class Clock(msgspec.Struct, frozen=True):
 
 
 class HomeSpec(msgspec.Struct, frozen=True):
-    """One customer: credentials, ratings and failsafe envelope in watts."""
+    """One customer: credentials (an empty user is the customer's name), ratings and failsafe envelope in watts."""
 
     customer: str
     password: str
@@ -40,13 +40,18 @@ class HomeSpec(msgspec.Struct, frozen=True):
     rating_import_w: int
     failsafe_export_w: int
     failsafe_import_w: int
+    user: str = ""
 
     def connection(self) -> Connection:
         return Connection(self.customer, self.rating_export_w, self.rating_import_w, self.failsafe_export_w, self.failsafe_import_w)
 
 
 class FleetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything the fleet is told, as one JSON object on its standard input. `results` is a path, or null for standard output."""
+    """Everything the fleet is told, as one line of JSON on its standard input.
+
+    Without a `clock` the fleet connects all homes, prints the line `ready`, and reads the clock as a second line of JSON.
+    `results` is the path for the answer, or null for standard output.
+    """
 
     host: str
     port: int
@@ -60,8 +65,8 @@ class FleetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lot_w: int
     tick_mct: int
     price_mct_max: int
-    clock: Clock
     homes: tuple[HomeSpec, ...]
+    clock: Clock | None = None
     results: str | None = None
 
 

@@ -1,0 +1,168 @@
+"""The fleet: a process in which every home of the demo is an MQTT client of its own. `python -m demo.fleet < errand.json`
+
+Only a shell: what to want is decided in trading.py, when in timetable.py, what flows in homes.py, and what rests is told by
+blotter.py. It learns its limits from the retained envelope topic alone, as a real home would, trades as gates approach, lives
+through each interval under the envelope then in force, and answers with one `FleetResult` as JSON. SIGTERM ends it early,
+with what it has until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from demo.blotter import Blotter
+from demo.homes import HomeModel, HomeState, fleet
+from demo.timetable import Clock, FleetResult, FleetSpec, HomeResult, HomeSpec, Moment, timetable
+from demo.trading import Amendment, Market, amend, wishes
+from gateway import wire
+from gateway.client import Home, HomeError, LateError, Limits, NoAnswerError, ThrottledError
+from gateway.link import LinkError
+
+CONNECTING_AT_ONCE = 8
+
+
+class Resident:
+    """One home: its client, its orders, its physics."""
+
+    def __init__(self, spec: FleetSpec, home: HomeSpec, model: HomeModel) -> None:
+        self.spec = spec
+        self.state = HomeState(model, spec.start_ms)
+        self.blotter = Blotter()
+        self.result = HomeResult(model.customer, model.kind)
+        self.failsafe = Limits(model.failsafe_export_w, model.failsafe_import_w)
+        self.client = Home(
+            spec.host, spec.port, spec.area, home.customer, home.password, user=home.user or None, failsafe=self.failsafe
+        )  # fmt: skip
+        self.client.on_report(self._report)
+
+    def _report(self, report: wire.AnyReport) -> None:
+        self.blotter.take(report)
+        self.result.fills += isinstance(report, wire.Filled)
+        self.result.blocked += isinstance(report, wire.Blocked)
+
+    async def live(self, clock: Clock) -> None:
+        """Through the whole timetable; a moment that the clock has overtaken is done at once, a gate that has closed is skipped."""
+        for moment in timetable(self.spec, self.result.customer):
+            await asyncio.sleep(max(0.0, (clock.wall(moment.at_ms) - time.time() * 1000) / 1000))
+            if moment.kind == "deliver":
+                self._deliver(moment.interval_ms)
+            else:
+                await self._trade(clock, moment)
+
+    def finish(self) -> HomeResult:
+        self.result.answers = dict(self.blotter.answers)
+        self.result.refusals = dict(self.blotter.refusals)
+        self.result.latencies_us = [latency // 1000 for latency in self.client.latencies_ns]
+        return self.result
+
+    def _limits(self, interval_ms: int) -> Limits:
+        return self.client.envelope.get(interval_ms, self.failsafe)
+
+    def _deliver(self, interval_ms: int) -> None:
+        self.result.missing_envelopes += interval_ms not in self.client.envelope
+        end_ms = interval_ms + self.spec.interval_ms
+        self.result.delivered.append(self.state.step(interval_ms, end_ms, *self._limits(interval_ms)))
+        self.blotter.forget(interval_ms)
+
+    async def _trade(self, clock: Clock, moment: Moment) -> None:
+        spec, now_ms = self.spec, clock.market(time.time() * 1000)
+        if now_ms >= moment.interval_ms - spec.close_lead_ms or moment.interval_ms not in self.client.envelope:
+            return
+        market = Market(spec.lot_w, spec.tick_mct, spec.price_mct_max, moment.progress, self.blotter.last_mct)
+        wanted = wishes(self.state, moment.interval_ms, spec.interval_ms, now_ms, self._limits, market)
+        for amendment in amend(self.blotter.resting(moment.interval_ms), wanted):
+            await self._ask(moment.interval_ms, amendment)
+
+    async def _ask(self, interval_ms: int, amendment: Amendment) -> None:
+        """One request and its answer; the blotter hears of the answer by itself."""
+        wish = amendment.wish
+        self.result.requests += 1
+        try:
+            if amendment.kind == "place":
+                order_id = self.blotter.order_id(interval_ms, wish)
+                await self.client.place(wish.side, wish.direction, interval_ms, wish.quantity_w, wish.price_mct, order_id=order_id)
+            elif amendment.kind == "replace":
+                await self.client.replace(amendment.order_id, amendment.quantity_w, wish.price_mct)
+            else:
+                await self.client.cancel(amendment.order_id)
+        except NoAnswerError:
+            self.result.lost += 1
+        except (ThrottledError, LateError) as refusal:
+            self.blotter.refusals[type(refusal).__name__.removesuffix("Error").lower()] += 1
+
+
+async def run(spec: FleetSpec) -> FleetResult:
+    """All homes from connecting to the last delivery."""
+    models = fleet([home.connection() for home in spec.homes], spec.seed)
+    residents = [Resident(spec, home, model) for home, model in zip(spec.homes, models, strict=True)]
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    errors: list[str] = []
+    try:
+        await _enter(residents)
+        clock = spec.clock or await _clock()
+        lives = [asyncio.create_task(resident.live(clock), name=resident.result.customer) for resident in residents]
+        complete = await _until_done(lives, stopped, errors)
+    except (HomeError, LinkError) as error:
+        errors.append(str(error))
+        complete = False
+    await asyncio.gather(*(resident.client.__aexit__(None, None, None) for resident in residents), return_exceptions=True)
+    return FleetResult(spec.area, spec.seed, complete and not errors, [resident.finish() for resident in residents], errors)
+
+
+async def _enter(residents: Sequence[Resident]) -> None:
+    """Connects all, a few at a time: a broker under start should not see 55 handshakes at once."""
+    gate = asyncio.Semaphore(CONNECTING_AT_ONCE)
+
+    async def enter(resident: Resident) -> None:
+        async with gate:
+            await resident.client.__aenter__()
+
+    await asyncio.gather(*(enter(resident) for resident in residents))
+
+
+async def _clock() -> Clock:
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    return msgspec.json.decode(await asyncio.to_thread(sys.stdin.readline), type=Clock)
+
+
+async def _until_done(lives: Sequence[asyncio.Task[None]], stopped: asyncio.Event, errors: list[str]) -> bool:
+    """True when every home came to its last delivery; a home that fails is reported and does not stop the others."""
+    stop = asyncio.create_task(stopped.wait())
+    done: set[asyncio.Task[None]] = set()
+    while len(done) < len(lives) and not stop.done():
+        await asyncio.wait((stop, *(life for life in lives if life not in done)), return_when=asyncio.FIRST_COMPLETED)
+        done = {life for life in lives if life.done()}
+    stop.cancel()
+    for life in lives:
+        life.cancel()
+    outcomes = await asyncio.gather(*lives, return_exceptions=True)
+    for life, outcome in zip(lives, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            errors.append(f"{life.get_name()}: {type(outcome).__name__}: {outcome}")
+    return len(done) == len(lives)
+
+
+def main() -> int:
+    """Exit code 0 when every home lived to the end, 1 otherwise."""
+    spec = msgspec.json.decode(sys.stdin.readline(), type=FleetSpec)
+    result = asyncio.run(run(spec))
+    payload = msgspec.json.encode(result)
+    if spec.results is None:
+        sys.stdout.write(payload.decode() + "\n")
+    else:
+        Path(spec.results).write_bytes(payload)
+    return 0 if result.complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
