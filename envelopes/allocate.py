@@ -96,4 +96,4 @@ def _unstopped(share: Floats, room: Floats, rising: npt.NDArray[np.bool_], stopp
     held = share[:, full] > 0
     for right in np.flatnonzero(rising & held.any(axis=1)):
         stopping[right] = int(full[held[right].argmax()])
-    return ~held.any(axis=1)
+    return np.asarray(~held.any(axis=1))

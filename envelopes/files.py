@@ -39,6 +39,11 @@ class BadEnvelopesError(ValueError):
     """The file cannot be used; the message lists everything that is wrong with it."""
 
 
+def encode(document: EnvelopeFile) -> bytes:
+    """Indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2)
+
+
 def read(path: Path, customers: Sequence[str]) -> tuple[list[int], list[int]]:
     """(export_w, import_w) in the order of `customers`. Raises BadEnvelopesError."""
     try:

@@ -1,0 +1,314 @@
+"""`limex`: one command for everything, thin on purpose. Parses, checks, calls, prints; decides nothing.
+
+Exit codes: 0 done; 1 the answer is no (insecure, a violation, a replay that differs); 2 wrong arguments or bad input;
+3 the surroundings failed (no broker, journal not writable); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from riskcheck.network import Network
+
+OK, NO, BAD_INPUT, SURROUNDINGS, INTERRUPTED = 0, 1, 2, 3, 130
+NETWORK_HELP = "a builtin network (default: %(default)s) or the path of a pandapower JSON file"
+
+
+class UsageError(Exception):
+    """Arguments or input that cannot be used; the message says what to do."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code. Expected failures are one message on stderr, never a stack trace."""
+    assert __debug__, "limex's checks are assertions: do not run it with python -O"
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return OK
+    except UsageError as error:
+        print(f"limex: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except _expected_failures() as error:
+        from exchange.recovery import ReplayMismatchError
+
+        print(f"limex: {error}", file=sys.stderr)
+        return NO if isinstance(error, ReplayMismatchError) else SURROUNDINGS
+    return code
+
+
+def _expected_failures() -> tuple[type[Exception], ...]:
+    """Failures that have a message for people; anything else is our bug and keeps its trace. Asked only when one happens."""
+    from exchange.journal import JournalError
+    from gateway.broker import BrokerError
+    from gateway.link import LinkError
+
+    return JournalError, BrokerError, LinkError
+
+
+# --- demo ---------------------------------------------------------------------------------------------------------
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from demo.run import DemoSettings, run
+
+    settings = DemoSettings(
+        network=arguments.network, seed=arguments.seed, intervals=arguments.intervals, interval_s=arguments.interval_seconds,
+        broker_url=arguments.broker, broker_kind=arguments.broker_kind, out=arguments.out, quiet=arguments.json,
+    )  # fmt: skip
+    summary = run(_network(arguments.network), settings)
+    if arguments.json:
+        print(json.dumps(summary))
+    return NO if summary["problems"] else OK
+
+
+# --- serve --------------------------------------------------------------------------------------------------------
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from gateway.clock import Schedule
+    from gateway.serve import ServeSettings, serve
+
+    minute_ms = 60_000
+    schedule = Schedule(
+        interval_ms=int(arguments.interval_minutes * minute_ms),
+        open_lead_ms=int(arguments.open_lead_minutes * minute_ms),
+        close_lead_ms=int(arguments.close_lead_minutes * minute_ms),
+    )
+    if schedule.problems():
+        raise UsageError("; ".join(schedule.problems()))
+    settings = ServeSettings(
+        area=arguments.area, journal=arguments.journal, schedule=schedule, broker_url=arguments.broker,
+        passwords=arguments.passwords, credentials=arguments.credentials,
+    )  # fmt: skip
+    serve(_network(arguments.network), settings)
+    return OK
+
+
+# --- envelopes, certify -------------------------------------------------------------------------------------------
+
+
+def _envelopes(arguments: argparse.Namespace) -> int:
+    from envelopes import files
+    from envelopes.refresh import allocate
+    from gateway.show import envelope_table, working
+    from riskcheck.linearise import Insecure, build
+
+    network = _network(arguments.network)
+    try:
+        with working(quiet=arguments.json) as progress:
+            rows = build(network, progress=progress)
+        allocation = allocate(network, rows)
+    except Insecure as error:
+        raise UsageError(f"{network.name}: {error}") from error
+    listed = [
+        files.Envelope(customer.id, int(export), int(imported))
+        for customer, export, imported in zip(network.customers, allocation.export_w, allocation.import_w, strict=True)
+    ]
+    document = files.encode(files.EnvelopeFile(tuple(listed), network.name, network.content_hash))
+    if arguments.out is not None:
+        _write(arguments.out, document)
+    if arguments.json:
+        print(document.decode())
+    else:
+        envelope_table(network, rows, allocation)
+    return OK
+
+
+def _certify(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from envelopes import files
+    from gateway.show import certificate_table
+    from riskcheck.certify import certify
+
+    network = _network(arguments.network)
+    try:
+        export_w, import_w = files.read(arguments.envelopes, [customer.id for customer in network.customers])
+    except files.BadEnvelopesError as error:
+        raise UsageError(str(error)) from error
+    certificate = certify(network, export_w, import_w, seed=arguments.seed, effort=arguments.effort)
+    if arguments.json:
+        print(msgspec.json.encode(certificate).decode())
+    else:
+        certificate_table(network, certificate)
+    return OK if certificate.secure else NO
+
+
+# --- replay, bench ------------------------------------------------------------------------------------------------
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.recovery import Batch
+    from gateway.show import counting
+    from replay import tape
+    from replay.verify import verify
+
+    def print_tape(batch: Batch, _total: int) -> None:
+        if arguments.until is None or batch.number <= arguments.until:
+            print("\n".join(tape.lines(batch)))
+
+    if arguments.tape:
+        verdict = verify(arguments.journal, on_batch=print_tape)
+    else:
+        with counting("replaying", quiet=arguments.json) as tell:
+            verdict = verify(arguments.journal, on_batch=lambda batch, total: tell(batch.number, total))
+    if arguments.json:
+        print(msgspec.json.encode(verdict).decode())
+    elif not arguments.tape:
+        print(f"{verdict.commands} commands in {verdict.batches} batches led to {verdict.events} events again, byte for byte")
+        print(f"{verdict.snapshots} snapshots met, invariants hold, digest {verdict.digest}")
+        if verdict.undigested:
+            print(f"{verdict.undigested} batch(es) had no stored digest: the process that wrote them was killed right after")
+    return OK
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from benchmarks.run import main as bench
+
+    return bench(arguments.rest)
+
+
+# --- shared -------------------------------------------------------------------------------------------------------
+
+
+def _network(source: str) -> Network:
+    from riskcheck.network import load
+
+    try:
+        return load(source)
+    except ValueError as error:  # BadNetwork among them: its message lists every finding
+        raise UsageError(str(error)) from error
+
+
+def _write(path: Path, raw: bytes) -> None:
+    try:
+        path.write_bytes(raw + b"\n")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not 0 < value < 1e9:
+            raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+        return value
+
+    return parse
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in [0, 2^32)")
+    return int(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, formatter_class=argparse.RawDescriptionHelpFormatter, **options)  # type: ignore[arg-type]
+
+
+def _parser() -> argparse.ArgumentParser:
+    from riskcheck.network import DEFAULT_NETWORK
+
+    parser = _Parser(prog="limex", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text.splitlines()[0], description=text, epilog=f"example:\n  {example}")
+        added.set_defaults(run=run)
+        return added
+
+    def add_network(added: argparse.ArgumentParser, *flags: str) -> None:
+        if flags:
+            added.add_argument(*flags, default=DEFAULT_NETWORK, metavar="NETWORK", help=NETWORK_HELP)
+        else:
+            added.add_argument("network", default=DEFAULT_NETWORK, nargs="?", metavar="NETWORK", help=NETWORK_HELP)
+
+    demo = command("demo", _demo, DEMO_TEXT, "limex demo --seed 7 --intervals 8 --out /tmp/report")
+    add_network(demo, "--network")
+    demo.add_argument("--seed", type=_seed, default=1, help="of the homes: the same seed, the same homes (default: %(default)s)")
+    demo.add_argument("--intervals", type=_positive(int), default=16, help="how many 15-minute intervals (default: %(default)s)")
+    demo.add_argument(
+        "--interval-seconds", type=_positive(float), default=4.5, help="wall-clock seconds per interval (default: %(default)s)"
+    )
+    demo.add_argument("--out", type=Path, default=Path("limex-report"), help="folder of the report (default: %(default)s)")
+    demo.add_argument("--broker", metavar="URL", help="mqtt://user:password@host:port instead of a private broker")
+    demo.add_argument("--broker-kind", choices=("mosquitto", "amqtt"), help="insist on one private broker")
+    demo.add_argument("--json", action="store_true", help="no progress; the summary as one JSON object on stdout")
+
+    serve = command("serve", _serve, SERVE_TEXT, "limex serve --network my-feeder.json --broker mqtt://exchange:secret@broker.lan")
+    add_network(serve, "--network")
+    serve.add_argument("--area", default="lv", help="name of the area in topics (default: %(default)s)")
+    serve.add_argument("--journal", type=Path, default=Path("limex.sqlite"), help="made if it is not there (default: %(default)s)")
+    serve.add_argument("--broker", metavar="URL", help="mqtt://user:password@host:port; default: a private broker on this machine")
+    serve.add_argument("--passwords", type=Path, help="JSON object of customer -> password, for a configured broker")
+    serve.add_argument(
+        "--credentials", type=Path, default=Path("limex-credentials.json"),
+        help="where a private broker's address and passwords are written, for the homes (default: %(default)s)",
+    )  # fmt: skip
+    serve.add_argument("--interval-minutes", type=_positive(float), default=15, help="5, 15 or 30 (default: %(default)s)")
+    serve.add_argument("--open-lead-minutes", type=_positive(float), default=60, help="gate opening before delivery (default: %(default)s)")
+    serve.add_argument("--close-lead-minutes", type=_positive(float), default=5, help="gate closure before delivery (default: %(default)s)")
+
+    envelopes = command("envelopes", _envelopes, ENVELOPES_TEXT, "limex envelopes cigre-lv --out envelopes.json")
+    add_network(envelopes)
+    envelopes.add_argument("--out", type=Path, help="also write them to this JSON file, which `limex certify` reads")
+    envelopes.add_argument("--json", action="store_true", help="JSON on stdout instead of a table")
+
+    certify = command("certify", _certify, CERTIFY_TEXT, "limex certify ieee-european-lv envelopes.json --effort full")
+    certify.add_argument("network", metavar="NETWORK", help="a builtin network or the path of a pandapower JSON file")
+    certify.add_argument("envelopes", type=Path, metavar="ENVELOPES", help="JSON of `limex envelopes`, or CSV: customer,export_w,import_w")
+    certify.add_argument("--effort", choices=("quick", "full"), default="full", help="how hard to search (default: %(default)s)")
+    certify.add_argument("--seed", type=_seed, default=0, help="of the random part of the search (default: %(default)s)")
+    certify.add_argument("--json", action="store_true", help="the certificate as JSON on stdout")
+
+    replay = command("replay", _replay, REPLAY_TEXT, "limex replay limex-report/journal.sqlite --tape | less")
+    replay.add_argument("journal", type=Path, metavar="JOURNAL", help="a journal of `limex serve` or of a demo's report folder")
+    replay.add_argument("--tape", action="store_true", help="print every event as a sentence")
+    replay.add_argument("--until", type=_positive(int), metavar="BATCH", help="with --tape: stop printing after this batch")
+    replay.add_argument("--json", action="store_true", help="the verdict as one JSON object")
+
+    bench = command("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")
+    bench.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="options of the benchmarks; see `limex bench -- --help`")
+    return parser
+
+
+DEMO_TEXT = """Homes trade their limits over MQTT on a real feeder, end to end.
+
+Computes secure rows, fair envelopes and their AC certificate; starts broker, exchange and one MQTT client per home; runs the
+market faster than real time; ends with a report, an AC certificate of every interval and a replay of its own journal.
+Exits with 1 on any AC violation, lost acknowledgement or difference in the replay."""
+SERVE_TEXT = """Runs the exchange in real time until it is interrupted.
+
+Commands are on the disk before anything is answered; started again on the same journal it continues where it was."""
+ENVELOPES_TEXT = """Max-min fair dynamic operating envelopes of a network.
+
+The smallest envelope is made as large as possible first, then the next; each customer is shown the network element that stops it."""
+CERTIFY_TEXT = """Searches for a point inside the given envelopes that breaks a limit in AC power flow.
+
+Works on envelopes that anyone made. Exits with 0 if the search found none, with 1 and the corner that breaks them otherwise."""
+REPLAY_TEXT = """Replays a journal and proves that it leads to the same events and states, byte for byte.
+
+Exits with 1 at the first batch or snapshot that comes out different."""
+BENCH_TEXT = """Measures this machine: engine, check, MQTT and replay, each beside a peer or a physical limit."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

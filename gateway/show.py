@@ -1,0 +1,90 @@
+"""What the command line draws: progress, tables. Only looks; rich is imported when something is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from envelopes.allocate import Allocation
+    from riskcheck.certify import Certificate
+    from riskcheck.network import Network
+    from riskcheck.polytope import Polytope
+
+KIND_NAMES = {"voltage_max": "over-voltage", "voltage_min": "under-voltage"}
+
+@contextmanager
+def working(quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """A progress bar on stderr for `progress(phrase, share done)`."""
+    if quiet:
+        yield lambda _phrase, _share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description:<44}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda phrase, share: bar.update(task, description=phrase, completed=share)
+
+
+@contextmanager
+def counting(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """The same for `tell(done, total)`."""
+    with working(quiet) as progress:
+        yield lambda done, total: progress(f"{what}: {done} of {total} batches", done / max(total, 1))
+
+
+def envelope_table(network: Network, rows: Polytope, allocation: Allocation) -> None:
+    """One line per customer: limits, ratings, and what stops each."""
+    from rich.console import Console
+    from rich.table import Table
+
+    n = len(network.customers)
+    table = Table(title=f"Max-min envelopes of {network.name}: {n} customers, {rows.n_rows} rows of {rows.rows_given}")
+    table.add_column("customer")
+    for heading in ("export W", "import W"):
+        table.add_column(heading, justify="right")
+    table.add_column("export stopped by", no_wrap=True)
+    table.add_column("import stopped by", no_wrap=True)
+    for i, customer in enumerate(network.customers):
+        limits = str(allocation.export_w[i]), str(allocation.import_w[i])
+        table.add_row(f"{customer.id} {customer.phase}", *limits, *(_stop(rows, allocation.stopping_row[right]) for right in (i, n + i)))
+    Console().print(table)
+
+
+def certificate_table(network: Network, certificate: Certificate) -> None:
+    """The certificate as a person reads it; the breaking corner when there is one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f"AC certificate of {network.name}: {certificate.points_tried} points tried")
+    for heading in ("limit", "smallest margin", "where", "corner"):
+        table.add_column(heading)
+    lowest = min(certificate.lowest_voltages, key=lambda v: v.voltage_pu)
+    highest = max(certificate.highest_voltages, key=lambda v: v.voltage_pu)
+    for name, margin, v in (
+        ("over-voltage", certificate.margin_voltage_max_pu, highest),
+        ("under-voltage", certificate.margin_voltage_min_pu, lowest),
+    ):
+        table.add_row(name, f"{margin:+.5f} pu", f"bus {v.bus} phase {v.phase}: {v.voltage_pu:.4f} pu ({v.voltage_v:.1f} V)", v.corner)
+    branch = certificate.worst_branch
+    where = f"{branch.name} phase {branch.phase}: {branch.loading_percent:.1f} %"
+    table.add_row("thermal", f"{certificate.margin_thermal:+.4f}", where, branch.corner)
+    console.print(table)
+    verdict = "[green]secure[/green]: the search found no point that breaks a limit" if certificate.secure else "[red]NOT secure[/red]"
+    console.print(f"{verdict} (seed {certificate.seed}, {certificate.effort} search, network {certificate.network_hash[:16]})")
+    if not certificate.secure:
+        corner = certificate.worst_corner
+        console.print(f"breaking corner ({certificate.worst_kind}): {corner.description}, interface at {corner.interface_pu} pu")
+        powers = ", ".join(f"{c.id} {watts:+d} W" for c, watts in zip(network.customers, corner.power_w, strict=True))
+        console.print(powers, highlight=False)
+
+
+def _stop(rows: Polytope, row: int | None) -> str:
+    if row is None:
+        return "its rating"
+    label = rows.labels[row]
+    return f"{KIND_NAMES.get(label.kind, label.kind)} {label.element} {label.phase}"
