@@ -24,6 +24,7 @@ from exchange.events import (
     Halted,
     IntervalOpened,
     IntervalRetired,
+    Leg,
     Replaced,
     Resumed,
     Traded,
@@ -136,15 +137,18 @@ class Mirror:
         area = self.areas[event.area]
         interval = area.intervals[event.interval_ms]
         for leg in event.legs:
-            position = area.position[leg.customer]
-            holdings = interval.export_w if leg.direction == "export" else interval.import_w
-            assert holdings[position] + leg.change_w == leg.holding_w, f"leg of {leg.customer} at {event.sequence} does not add up"
-            holdings[position] = leg.holding_w
+            self._holdings(interval, leg)[area.position[leg.customer]] += leg.change_w
             orders = area.orders[leg.customer]
             if leg.open_w:
                 orders[leg.order_id] = orders[leg.order_id]._replace(open_w=leg.open_w)
             else:
                 del orders[leg.order_id]
+        for leg in event.legs:  # after all of them: both may be one customer's
+            holding_w = self._holdings(interval, leg)[area.position[leg.customer]]
+            assert holding_w == leg.holding_w, f"leg of {leg.customer} at {event.sequence}: {holding_w} W, not {leg.holding_w}"
+
+    def _holdings(self, interval: MirroredInterval, leg: Leg) -> list[int]:
+        return interval.export_w if leg.direction == "export" else interval.import_w
 
     def check(self, engine: Engine) -> None:
         """Equal to what the engine says, once everything that it applied is durable and folded."""

@@ -76,7 +76,8 @@ class Exchange:
     async def open(self, *starts_ms: int) -> None:
         for command in opening(*starts_ms):
             self.node.submit(command)
-        await until(lambda: all(start in self.node.engine.intervals(AREA) for start in starts_ms) if AREA in self.node.engine.areas else False)
+        mirrored = self.gateway.session.mirror.areas
+        await until(lambda: AREA in mirrored and all(start in mirrored[AREA].intervals for start in starts_ms), "no interval opened")
 
 
 def home(broker: Broker, customer: str, **settings: Any) -> Home:
@@ -94,9 +95,11 @@ async def until(condition: Callable[[], bool], what: str = "") -> None:
 
 
 @contextlib.asynccontextmanager
-async def trading(journal: Path, broker: Broker, *customers: str, **settings: Any) -> AsyncIterator[tuple[Exchange, list[Home]]]:
+async def trading(
+    journal: Path, broker: Broker, *customers: str, session: SessionSettings | None = None, **settings: Any
+) -> AsyncIterator[tuple[Exchange, list[Home]]]:
     """An exchange with two open intervals, and these customers connected with their envelopes."""
-    async with Exchange(journal, broker) as exchange, contextlib.AsyncExitStack() as stack:
+    async with Exchange(journal, broker, session) as exchange, contextlib.AsyncExitStack() as stack:
         await exchange.open(T0, T1)
         homes = [await stack.enter_async_context(home(broker, name, **settings)) for name in customers]
         await until(lambda: all(T1 in one.envelope for one in homes), "no envelope")
