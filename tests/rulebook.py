@@ -8,6 +8,7 @@
 Asked: `place ID CUSTOMER SIDE QUANTITY @ PRICE [import] [ioc|fok|until MS] [in INTERVAL] [area AREA]`, `replace ID CUSTOMER ORDER to
 TOTAL @ PRICE`, `cancel ID CUSTOMER ORDER`, `cancel_all ID CUSTOMER [CAUSE] [in INTERVAL]`, `close|retire INTERVAL`, `halt|resume
 [AREA|all] [INTERVAL]`, `advance MS`; views are `bids`, `asks` (of the import book: `bids import`), `holding CUSTOMER` and `cash`.
+A line that starts with `; ` goes on with the outcome of the line above.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class Market:
 
     def play(self, table: str) -> Market:
         """Runs the table and compares it with what happened, line by line."""
-        lines = [re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in table.strip().splitlines() if line.strip()]
+        joined = re.sub(r"\n\s*; ", "; ", table)
+        lines = [re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in joined.strip().splitlines() if line.strip()]
         written = [(line[0], line[1] if len(line) > 1 else "") for line in lines]
         happened = [(asked, self.ask(asked)) for asked, _ in written]
         assert happened == written, "\n" + "\n".join(f"{asked:<60}{told}" for asked, told in happened)

@@ -1,0 +1,238 @@
+"""Every reason for a no, in the documented order: whenever two reasons hold, the earlier one of `rejects.Reason` is given.
+
+A spoiler makes exactly one reason hold for a request that would otherwise be taken. Quantities and prices add up, so that
+two spoilers make both reasons hold at once; what cannot hold together (an unknown interval is not closed) is left out.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import msgspec
+import pytest
+
+from exchange import commands as c
+from exchange.events import Accepted, Event, Rejected, Replaced
+from exchange.rejects import Reason
+from riskcheck.polytope import Polytope
+from tests.rulebook import AREA, CLOSED, CUSTOMERS, OPEN, SETTINGS, UNKNOWN, Market, terms_of
+
+ORDER = list(Reason)
+NOW_MS = 5_000
+
+
+class Spoiler(msgspec.Struct, frozen=True):
+    """`sets` replaces fields, `adds` adds to them, `before` is played on the market first."""
+
+    reason: Reason
+    sets: dict[str, object] = {}
+    adds: dict[str, int] = {}
+    before: str = ""
+
+    def clashes(self, other: Spoiler) -> bool:
+        return any(other.sets[field] != value for field, value in self.sets.items() if field in other.sets)
+
+
+PLACE = c.Place(AREA, "alice", "p1", OPEN, "export", "sell", 1_000, 12_300)
+PLACE_SPOILERS = [
+    Spoiler(Reason.UNKNOWN_AREA, {"area": "nowhere"}),
+    Spoiler(Reason.UNKNOWN_CUSTOMER, {"customer": "mallory"}),
+    Spoiler(Reason.ID_REUSED, {"request_id": "used"}, {}, "place used alice buy 10 @ 10"),
+    Spoiler(Reason.UNKNOWN_INTERVAL, {"interval_ms": UNKNOWN}),
+    Spoiler(Reason.GATE_CLOSED, {"interval_ms": CLOSED}),
+    Spoiler(Reason.HALTED, {}, {}, "halt all"),
+    Spoiler(Reason.EXPIRED, {"time_in_force": "until", "until_ms": NOW_MS}),
+    Spoiler(Reason.OFF_LOT, {}, {"quantity_w": 5}),
+    Spoiler(Reason.OFF_TICK, {}, {"price_mct": 5}),
+    Spoiler(Reason.PRICE_OUT_OF_BAND, {}, {"price_mct": 200_000}),
+    Spoiler(Reason.QUANTITY_OVER_BOUND, {}, {"quantity_w": 30_000}),
+    Spoiler(Reason.TOO_MANY_OPEN_ORDERS, {}, {}, "place o1 alice buy 10 @ 10\nplace o2 alice buy 10 @ 10"),
+    Spoiler(Reason.NOT_COVERED, {"side": "sell"}, {"quantity_w": 3_010}),
+    Spoiler(Reason.ABOVE_RATING, {"side": "buy"}, {"quantity_w": 4_010}),
+]
+REPLACE = c.Replace(AREA, "alice", "p1", "A0", 1_000, 12_300)
+REPLACE_SPOILERS = [
+    *PLACE_SPOILERS[:3],
+    Spoiler(Reason.UNKNOWN_ORDER, {"order_id": "A9"}),
+    *(spoiler for spoiler in PLACE_SPOILERS if spoiler.reason in (Reason.HALTED, Reason.OFF_LOT, Reason.OFF_TICK)),
+    *(spoiler for spoiler in PLACE_SPOILERS if spoiler.reason in (Reason.PRICE_OUT_OF_BAND, Reason.QUANTITY_OVER_BOUND)),
+    Spoiler(Reason.NOT_COVERED, {}, {"quantity_w": 3_010}),
+]
+CANCEL = c.Cancel(AREA, "alice", "p1", "A0")
+CANCEL_SPOILERS = REPLACE_SPOILERS[:4]
+MASS = c.MassCancel(AREA, "alice", "p1", OPEN)
+MASS_SPOILERS = [*PLACE_SPOILERS[:3], Spoiler(Reason.UNKNOWN_INTERVAL, {"interval_ms": UNKNOWN})]
+
+
+def spoiled(command: c.Command, *spoilers: Spoiler) -> Event:
+    """The first event of the command with its spoilers, in a market where at most two orders of a customer may rest."""
+    market = Market(terms=terms_of(*CUSTOMERS, open_orders_max=2))
+    market.do(c.Advance(NOW_MS))
+    if isinstance(command, c.Replace | c.Cancel):
+        market.ask("place A0 alice sell 500 @ 12300")
+    for spoiler in spoilers:
+        for line in spoiler.before.splitlines():
+            market.ask(line)
+        added = {field: getattr(command, field) + more for field, more in spoiler.adds.items()}
+        command = msgspec.structs.replace(command, **spoiler.sets, **added)
+    return market.do(command)[0]
+
+
+def pairs(spoilers: list[Spoiler]) -> list[tuple[Spoiler, Spoiler]]:
+    """Both ways round in time: what is spoiled first must not matter."""
+    met = [(one, two) for one, two in combinations(spoilers, 2) if not one.clashes(two)]
+    return met + [(two, one) for one, two in met if not (one.before and two.before)]
+
+
+def told(case: c.CustomerCommand | tuple[Spoiler, ...]) -> str:
+    return "+".join(spoiler.reason for spoiler in case) if isinstance(case, tuple) else type(case).__name__
+
+
+CASES = [
+    *((PLACE, pair) for pair in pairs(PLACE_SPOILERS)),
+    *((REPLACE, pair) for pair in pairs(REPLACE_SPOILERS)),
+    *((CANCEL, pair) for pair in pairs(CANCEL_SPOILERS)),
+    *((MASS, pair) for pair in pairs(MASS_SPOILERS)),
+]
+SINGLE = [(PLACE, (s,)) for s in PLACE_SPOILERS] + [(REPLACE, (s,)) for s in REPLACE_SPOILERS]
+SINGLE += [(CANCEL, (s,)) for s in CANCEL_SPOILERS] + [(MASS, (s,)) for s in MASS_SPOILERS]
+
+
+@pytest.mark.parametrize(("command", "spoilers"), SINGLE + CASES, ids=told)
+def test_the_earlier_reason_is_given(command: c.CustomerCommand, spoilers: tuple[Spoiler, ...]) -> None:
+    event = spoiled(command, *spoilers)
+    assert isinstance(event, Rejected)
+    assert event.reason == min((spoiler.reason for spoiler in spoilers), key=ORDER.index)
+    assert event.detail
+
+
+@pytest.mark.parametrize("command", [PLACE, REPLACE, CANCEL, MASS], ids=lambda command: type(command).__name__)
+def test_without_a_spoiler_each_request_is_taken(command: c.CustomerCommand) -> None:
+    assert not isinstance(spoiled(command), Rejected)
+
+
+def test_the_reasons_of_customers_come_in_the_order_of_the_enumeration() -> None:
+    reasons = [spoiler.reason for spoiler in PLACE_SPOILERS]
+    assert reasons == sorted(reasons, key=ORDER.index)
+    assert {*reasons, Reason.UNKNOWN_ORDER} == set(ORDER[: ORDER.index(Reason.INVALID_SETTINGS)])
+
+
+BOUNDS = {
+    "a quantity is a positive multiple of the lot": """
+        place A1 alice sell 0 @ 12300         rejected off_lot
+        place A2 alice sell -10 @ 12300       rejected off_lot
+        place A3 alice sell 5 @ 12300         rejected off_lot
+        place A4 alice sell 10 @ 12300        rested 10
+        replace r1 alice A4 to -10 @ 12300    rejected off_lot
+        replace r2 alice A4 to 15 @ 12300     rejected off_lot
+        asks                                  12300: A4 10
+        """,
+    "a price is a multiple of the tick inside the band, both edges included": """
+        place A1 alice sell 10 @ -10          rejected price_out_of_band
+        place A2 alice sell 10 @ -5           rejected off_tick
+        place A3 alice sell 10 @ 0            rested 10
+        place A4 alice sell 10 @ 100000       rested 10
+        place A5 alice sell 10 @ 100010       rejected price_out_of_band
+        replace r1 alice A4 to 10 @ 100010    rejected price_out_of_band
+        replace r2 alice A4 to 10 @ 99995     rejected off_tick
+        """,
+    "a sale leaves the failsafe, a purchase stays within the rating, to the watt": """
+        place A1 alice sell 4010 @ 12300      rejected not_covered
+        place A2 alice sell 4000 @ 12300      rested 4000
+        place B1 bob buy 5010 @ 12200         rejected above_rating
+        place B2 bob buy 5000 @ 12200         rested 5000
+        replace r1 alice A2 to 4010 @ 12300   rejected not_covered
+        replace r2 bob B2 to 5010 @ 12200     rejected above_rating
+        """,
+    "each right has a cover of its own": """
+        place A1 alice sell 4000 @ 12300           rested 4000
+        place A2 alice sell 4000 @ 12300 import    rested 4000
+        place B1 bob sell 4000 @ 12300             rested 4000
+        """,
+    "an order is in force until a time still to come": """
+        advance 1000                              advanced
+        place A1 alice sell 10 @ 10 until 1000    rejected expired
+        place A2 alice sell 10 @ 10 until 1001    rested 10
+        """,
+    "a reject changes nothing": """
+        place A1 alice sell 500 @ 12300       rested 500
+        replace r1 alice A1 to 90000 @ 12300  rejected quantity_over_bound
+        cancel x1 bob A1                      rejected unknown_order
+        place A1 alice sell 600 @ 12300       rejected id_reused
+        asks                                  12300: A1 500
+        holding alice                         export 5000 import 5000
+        """,
+}
+
+
+@pytest.mark.parametrize("rule", BOUNDS)
+def test_bound(rule: str) -> None:
+    Market().play(BOUNDS[rule])
+
+
+REPEATS = {
+    "the same request again gets the first answer again, and does nothing": """
+        place A1 alice sell 500 @ 12300       rested 500
+        place A1 alice sell 500 @ 12300       again accepted 6
+        replace r1 alice A1 to 400 @ 12300    replaced 400 of 400 kept
+        replace r1 alice A1 to 400 @ 12300    again replaced 8
+        cancel x1 alice A1                    cancelled A1 400 request
+        cancel x1 alice A1                    again cancelled 10
+        place A1 alice sell 500 @ 12300       again accepted 6
+        cancel_all m1 alice                   0 orders
+        cancel_all m1 alice                   again masscancelled 13
+        asks                                  none
+        """,
+    "the same id with another body is refused, whatever the body": """
+        place A1 alice sell 500 @ 12300       rested 500
+        place A1 alice sell 500 @ 12310       rejected id_reused
+        cancel A1 alice A1                    rejected id_reused
+        place A1 bob sell 500 @ 12300         rested 500
+        """,
+    "a refusal is an answer too": """
+        place A1 alice sell 5000 @ 12300      rejected not_covered
+        place B1 bob sell 1000 @ 12300        rested 1000
+        place A2 alice buy 1000 @ 12300       traded 1000 @ 12300 maker B1
+        place A1 alice sell 5000 @ 12300      again rejected 6
+        place A3 alice sell 5000 @ 12300      rested 5000
+        """,
+    "what concerned nothing known is not remembered": """
+        cancel x1 alice A1                            rejected unknown_order
+        place A1 alice sell 500 @ 12300 in 1800000    rejected unknown_interval
+        place A1 alice sell 500 @ 12300 in 900000     rejected gate_closed
+        place A1 alice sell 500 @ 12300               rested 500
+        cancel x1 alice A1                            cancelled A1 500 request
+        """,
+    "ids are remembered past the gate, until the interval is retired": """
+        place A1 alice sell 500 @ 12300       rested 500
+        close 2700000                         cancelled A1 500 gate; closed
+        place A1 alice sell 500 @ 12300       again accepted 6
+        cancel A1 alice A1                    rejected id_reused
+        retire 2700000                        retired
+        cancel A1 alice A1                    rejected unknown_order
+        place A1 alice sell 500 @ 12300       rejected unknown_interval
+        """,
+    "a repeated order is told its acceptance, not what became of it": """
+        place B1 bob sell 500 @ 12300         rested 500
+        place A1 alice buy 500 @ 12300 fok    traded 500 @ 12300 maker B1
+        place A1 alice buy 500 @ 12300 fok    again accepted 7
+        holding alice                         export 5500 import 5000
+        """,
+}
+
+
+@pytest.mark.parametrize("rule", REPEATS)
+def test_repeat(rule: str) -> None:
+    Market().play(REPEATS[rule])
+
+
+def test_an_id_is_not_shared_between_customers_or_areas() -> None:
+    market = Market()
+    market.do(c.OpenArea("other", SETTINGS, terms_of("alice")))
+    hashed = Polytope.unlimited(2)
+    market.do(c.InstallRows("other", hashed.to_bytes()))
+    market.do(c.OpenInterval("other", OPEN, hashed.content_hash, (5_000,), (5_000,)))
+    for area, customer in ((AREA, "alice"), (AREA, "bob"), ("other", "alice")):
+        assert isinstance(market.do(msgspec.structs.replace(PLACE, area=area, customer=customer))[0], Accepted)
+    assert isinstance(market.do(c.Replace("other", "alice", "p2", "p1", 900, 12_300))[0], Replaced)
+    assert [order.quantity_w for order in market.engine.open_orders(AREA, "alice")] == [1_000]
