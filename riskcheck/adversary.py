@@ -92,8 +92,7 @@ def structured_corners(model: Reduced, export_w: Floats, import_w: Floats) -> Fl
     rows = [export_w, -import_w, np.zeros_like(export_w)]
     if model.network.phases == 3:
         first = np.array(["abc".index(c.phase[0]) for c in customers])
-        for mask in range(1, 7):
-            rows.append(np.where((mask >> first) & 1, export_w, -import_w))
+        rows += [np.where((mask >> first) & 1, export_w, -import_w) for mask in range(1, 7)]
     return np.array(rows)
 
 
@@ -137,12 +136,11 @@ def worst_of_box(model: Reduced, limits: Limits, export_w: Floats, import_w: Flo
 def _leaders(limits: Limits, measures: Floats, per_kind: int) -> list[tuple[int, int]]:
     """(limit, point) of the limits of each kind that came nearest to being broken."""
     best = measures.max(axis=0)
-    leaders = []
+    leaders: list[int] = []
     for kind in range(len(KINDS)):
         of_kind = np.flatnonzero(limits.kind == kind)
-        for limit in of_kind[np.argsort(-best[of_kind], kind="stable")[:per_kind]]:
-            leaders.append((int(limit), int(measures[:, limit].argmax())))
-    return leaders
+        leaders += of_kind[np.argsort(-best[of_kind], kind="stable")[:per_kind]].tolist()
+    return [(limit, int(measures[:, limit].argmax())) for limit in leaders]
 
 
 def _flips(point: Floats, export_w: Floats, import_w: Floats) -> Floats:
@@ -155,7 +153,7 @@ def _flips(point: Floats, export_w: Floats, import_w: Floats) -> Floats:
 # ---------------------------------------------------------------- everything that trading can reach
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _fill(share: Floats, caps: Floats, order: Indices, depth: Floats) -> Floats:
     """Maximal points of {x : share.T x <= 1, 0 <= x <= caps}; order [batch, n] of rights, depth [batch, n] of the first pass.
 
@@ -182,35 +180,47 @@ def _fill(share: Floats, caps: Floats, order: Indices, depth: Floats) -> Floats:
     return points
 
 
+@dataclass(frozen=True)
+class Genes:
+    """What a trial is grown from, arrays [trials, n_customers]: the direction each customer uses, a key to sort by, a depth."""
+
+    side: Indices
+    key: Floats
+    depth: Floats
+
+    def chosen(self, which: Indices) -> Genes:
+        return Genes(self.side[which], self.key[which], self.depth[which])
+
+    def beside(self, other: Genes) -> Genes:
+        return Genes(np.vstack([self.side, other.side]), np.vstack([self.key, other.key]), np.vstack([self.depth, other.depth]))
+
+
 @dataclass
 class Hunt:
-    """Seeded search over a polytope. Genes: for each trial the right that every customer uses, a key to sort by, a depth."""
+    """Seeded search over a polytope: strike, learn which trials came near, strike again with their offspring."""
 
     n_customers: int
     seed: int
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
-        empty = np.empty((0, self.n_customers))
-        self._elite: tuple[Indices, Floats, Floats] = (empty.astype(np.int64), empty, empty)
+        self._elite: Genes | None = None
 
-    def strike(self, share: Floats, caps: Floats, fresh: int, bred: int) -> tuple[Floats, tuple[Indices, Floats, Floats]]:
+    def strike(self, share: Floats, caps: Floats, fresh: int, bred: int) -> tuple[Floats, Genes]:
         """Points [m, 2 n_customers] in watts by right, and the genes that grew them. share: [n_rights, n_rows]."""
         genes = self._fresh(share, fresh)
-        if len(self._elite[0]):
-            genes = tuple(np.vstack(pair) for pair in zip(genes, self._bred(bred), strict=True))  # type: ignore[assignment]
-        side, key, depth = genes
-        right = side * self.n_customers + np.arange(self.n_customers)
-        turn = np.argsort(-key, axis=1, kind="stable")
+        if self._elite is not None:
+            genes = genes.beside(self._bred(self._elite, bred))
+        right = genes.side * self.n_customers + np.arange(self.n_customers)
+        turn = np.argsort(-genes.key, axis=1, kind="stable")
         order = np.take_along_axis(right, turn, axis=1).astype(np.int64)
-        return _fill(share, caps, order, np.take_along_axis(depth, turn, axis=1)), genes
+        return _fill(share, caps, order, np.take_along_axis(genes.depth, turn, axis=1)), genes
 
-    def learn(self, genes: tuple[Indices, Floats, Floats], chosen: Indices) -> None:
+    def learn(self, genes: Genes, chosen: Indices) -> None:
         """Keeps the genes of these trials to breed from."""
-        side, key, depth = (gene[chosen] for gene in genes)
-        self._elite = (side, key, depth)
+        self._elite = genes.chosen(chosen)
 
-    def _fresh(self, share: Floats, count: int) -> tuple[Indices, Floats, Floats]:
+    def _fresh(self, share: Floats, count: int) -> Genes:
         rng, n = self._rng, self.n_customers
         row = share[:, rng.integers(0, share.shape[1], count)].T
         side = (row[:, n:] > row[:, :n]).astype(np.int64)
@@ -222,14 +232,14 @@ class Hunt:
         slope = rng.choice([1.0, 1.0, -1.0, 0.0], (count, 1))
         key = slope * np.log(np.maximum(weight, 1e-9)) + rng.choice([0.05, 0.5, 2.0], (count, 1)) * rng.standard_normal((count, n))
         depth = np.where(rng.random((count, 1)) < 0.5, 1.0, rng.random((count, n)) ** rng.choice([0.5, 2.0], (count, 1)))
-        return side, key, depth
+        return Genes(side, key, depth)
 
-    def _bred(self, count: int) -> tuple[Indices, Floats, Floats]:
+    def _bred(self, elite: Genes, count: int) -> Genes:
         rng, n = self._rng, self.n_customers
-        parent = rng.integers(0, len(self._elite[0]), count)
-        side, key, depth = (gene[parent] for gene in self._elite)
+        parents = elite.chosen(rng.integers(0, len(elite.side), count))
+        side, key, depth = parents.side, parents.key, parents.depth
         rate = rng.choice([0.02, 0.1], (count, 1))
         side = np.where(rng.random((count, n)) < rate, 1 - side, side)
         key = key + rng.choice([0.1, 0.5, 2.0], (count, 1)) * rng.standard_normal((count, n)) * (rng.random((count, n)) < 3 * rate)
         depth = np.where(rng.random((count, n)) < 3 * rate, rng.random((count, n)), depth)
-        return side, key, depth
+        return Genes(side, key, depth)

@@ -204,7 +204,8 @@ class Certifier:
             bus = int(monitors.element[limits.monitor[pick]])
             value_pu = float(limits.bound[pick] - limits.sense[pick] * margin[pick])
             name = "abc" if network.phases == 1 else "abc"[phase]
-            rows.append(PhaseVoltage(name, value_pu, value_pu * float(network.bus_nominal_v[bus]), network.bus_names[bus], words[where[pick]]))
+            value_v = value_pu * float(network.bus_nominal_v[bus])
+            rows.append(PhaseVoltage(name, value_pu, value_v, network.bus_names[bus], words[where[pick]]))
         return tuple(rows)
 
     def _worst_branch(self, margin: Floats, where: Indices, words: list[str]) -> BranchLoading:
@@ -217,7 +218,13 @@ class Certifier:
 
 
 def certify(
-    network: Network, export_w: npt.ArrayLike, import_w: npt.ArrayLike, *, seed: int = 0, effort: str = "quick", rows_hash: str | None = None
+    network: Network,
+    export_w: npt.ArrayLike,
+    import_w: npt.ArrayLike,
+    *,
+    seed: int = 0,
+    effort: str = "quick",
+    rows_hash: str | None = None,
 ) -> Certificate:
     """Adversarial AC certificate of envelopes, whole watts [n_customers] each; effort "quick" (about a second) or "full".
 

@@ -199,7 +199,13 @@ def _share(polytope: Polytope) -> Floats:
 
 
 def _verify(
-    model: Reduced, limits: Limits, rows: Rows, labels: list[RowLabel], caps_w: NDArray[np.int64], hunt: Hunt, tell: Callable[[str, float], None]
+    model: Reduced,
+    limits: Limits,
+    rows: Rows,
+    labels: list[RowLabel],
+    caps_w: NDArray[np.int64],
+    hunt: Hunt,
+    tell: Callable[[str, float], None],
 ) -> None:
     """Raises the margins of `rows` in place until rounds of search over the polytope find nothing beyond them."""
     alike = _neighbours(rows, limits)
@@ -210,7 +216,7 @@ def _verify(
         polytope = rows.polytope(labels, limits.kind, caps_w)
         x, genes = hunt.strike(_share(polytope), caps_w.astype(float), TRIALS, TRIALS)
         f = limits.measure(model, _signed(x))
-        found = _remainders(rows, limits, x, f, near)
+        found = _remainders(rows, x, f, near)
         worse = found > rows.margin
         excess = float((f / CUSHION[limits.kind]).max())
         rows.margin = np.maximum(rows.margin, found)
@@ -221,7 +227,7 @@ def _verify(
             break
 
 
-def _remainders(rows: Rows, limits: Limits, x: Floats, f: Floats, near: Floats) -> Floats:
+def _remainders(rows: Rows, x: Floats, f: Floats, near: Floats) -> Floats:
     """Greatest f - tangent of each row over the points near its limit. A limit with several rows charges the nearest of them."""
     tangent = rows.tangent(x)
     leading = np.full(f.shape, -np.inf)

@@ -133,8 +133,10 @@ class Network:
             digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
         scalars = (self.phases, self.bus_names, self.sources, self.voltage_min_pu, self.voltage_max_pu)
         digest.update(repr((scalars, self.interface_min_pu, self.interface_max_pu)).encode())
-        for item in (*self.branches, *self.customers):
-            digest.update(repr(dataclasses.astuple(item)).encode())
+        for branch in self.branches:
+            digest.update(repr(dataclasses.astuple(branch)).encode())
+        for customer in self.customers:
+            digest.update(repr(dataclasses.astuple(customer)).encode())
         return digest.hexdigest()
 
     def caps_w(self) -> NDArray[np.int64]:

@@ -143,7 +143,7 @@ def _grid(network: Network) -> dict[Any, Any]:
     return grid
 
 
-def _fill_line(row: Any, branch: Branch, network: Network) -> None:
+def _fill_line(row: Any, branch: Branch, _network: Network) -> None:
     omega = 2 * math.pi * 50.0
     row["r1"], row["x1"], row["r0"], row["x0"] = branch.z1_ohm.real, branch.z1_ohm.imag, branch.z0_ohm.real, branch.z0_ohm.imag
     for name, y in (("1", branch.y1_siemens), ("0", branch.y0_siemens)):

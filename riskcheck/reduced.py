@@ -27,6 +27,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
+from riskcheck.blas import use_one_thread
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -60,6 +62,7 @@ class Reduced:
     """Dense model of one network. Powers are per customer in watts, export positive, shape [batch, n_customers]."""
 
     def __init__(self, network: Network) -> None:
+        use_one_thread()
         self.network = network
         admittance, ends = _admittance(network)
         phases = network.phases
@@ -98,7 +101,7 @@ class Reduced:
     def powers(self, power_w: Floats) -> Complexes:
         """Complex per-unit power at each injection node: reactive power follows imports only."""
         complex_w = power_w + 1j * np.minimum(power_w, 0.0) * self.tangent
-        return np.asarray(complex_w @ self.share.T / BASE_VA)
+        return np.asarray(complex_w @ self.share.T / BASE_VA, dtype=complex)
 
     def solve(self, power_w: Floats, interface_pu: float) -> Complexes:
         """Injected currents [batch, k]; NaN where no operating point exists (voltage collapse)."""
@@ -115,11 +118,11 @@ class Reduced:
                     break
             current = np.conj(power / v)
         current[~(step <= 1e-9)] = np.nan
-        return current
+        return np.asarray(current)
 
     def values(self, current: Complexes, interface_pu: float, which: Indices | slice = slice(None)) -> Floats:
         """Monitored magnitudes [batch, n_which] at the injected currents; NaN where there was no solution."""
-        return np.abs(self.phasors(current, interface_pu, which)) * self.scale[which]
+        return np.asarray(np.abs(self.phasors(current, interface_pu, which)) * self.scale[which])
 
     def phasors(self, current: Complexes, interface_pu: float, which: Indices | slice = slice(None)) -> Complexes:
         return np.asarray(interface_pu * self.h0[which] + current @ self.H[which].T)
@@ -198,11 +201,11 @@ def _admittance(network: Network) -> tuple[sparse.csr_matrix, list[tuple[Complex
 def _injections(network: Network) -> tuple[Indices, Floats]:
     """Injection nodes [k] and the share of each customer's power per phase base at each of them [k, n_customers]."""
     phases = network.phases
-    pairs = []
+    pairs: list[tuple[int, int, float]] = []
     for number, customer in enumerate(network.customers):
         on = [0] if phases == 1 else ["abc".index(p) for p in customer.phase]
-        share = 1 / 3 if phases == 1 else 1 / len(on)
-        pairs += [(customer.bus * phases + p, number, share) for p in on]
+        part = 1 / 3 if phases == 1 else 1 / len(on)
+        pairs += [(customer.bus * phases + p, number, part) for p in on]
     nodes = np.unique([node for node, _, _ in pairs])
     share = np.zeros((len(nodes), len(network.customers)))
     for node, number, part in pairs:
@@ -218,7 +221,8 @@ def _flow_rows(
     A line without shunt has one current; with shunt, and for transformers, both ends are monitored.
     """
     phases = network.phases
-    rows, columns, values, labels = [], [], [], []
+    rows, columns, values = [], [], []
+    labels: list[tuple[int, bool, int, int]] = []
     for b, branch in enumerate(network.branches):
         f, t = branch.from_bus * phases, branch.to_bus * phases
         yff, yft, ytf, ytt = blocks[b]
