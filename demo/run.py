@@ -1,0 +1,353 @@
+"""The main job, end to end: network -> rows -> envelopes -> certificate -> broker -> exchange -> homes -> report -> replay.
+
+Every part is the real one: the exchange with its journal on the disk, a broker with an account per customer, the homes in a
+process of their own that talks MQTT only. Market time runs faster than real time; nothing else differs from `limex serve`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from demo import figures, page, report
+from demo.board import Board
+from demo.homes import Connection
+from demo.pictures import Feeder
+from demo.timetable import Clock, FleetResult, FleetSpec, HomeSpec
+from envelopes import files
+from envelopes.refresh import Plan, plan
+from exchange.bounds import MarketSettings
+from exchange.events import Event
+from exchange.journal import JournalError
+from exchange.recovery import Batch, ReplayMismatchError
+from gateway.broker import Broker, start_broker
+from gateway.clock import Schedule
+from gateway.host import Host
+from gateway.show import counting, working
+from replay.verify import EventLog, verify
+from riskcheck.certify import Certificate, Certifier
+from riskcheck.network import Network
+
+AREA = "lv"
+START_MS = 1_782_136_800_000  # 2026-06-22, a Monday, 14:00 UTC: the sun is still high and the first cars come home
+MINUTE_MS = 60_000
+FLEET_GRACE_S = 30.0
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """`interval_s` is wall-clock seconds per interval; `quiet` prints nothing but what is asked for."""
+
+    network: str
+    seed: int = 1
+    intervals: int = 16
+    interval_s: float = 4.5
+    broker_url: str | None = None
+    broker_kind: Any = None
+    out: Path = Path("limex-report")
+    quiet: bool = False
+
+
+@dataclass
+class Market:
+    """What the run left: all events in order, the log to compare a replay with, the homes' own account."""
+
+    events: list[Event]
+    log: EventLog
+    fleet: FleetResult
+    broker: str
+    seconds: float
+
+
+def run(network: Network, settings: DemoSettings) -> dict[str, Any]:
+    """Runs the demo and writes its report; the summary's `problems` are empty if all promises held."""
+    say = _quiet if settings.quiet else _say
+    started = time.monotonic()
+    _prepare(settings.out)
+    say(f"{network.name}: {network.n_buses} buses, {len(network.customers)} customers, {network.phases}-phase")
+    with working(settings.quiet) as progress:
+        ready = plan(network, AREA, MarketSettings(), progress)
+    _write_plan(ready, settings.out)
+    exports, imports = ready.allocation.export_w, ready.allocation.import_w
+    say(f"{ready.rows.rows_given} rows, {ready.rows.n_rows} after exact reduction")
+    say(f"envelopes certified by AC power flow at {ready.certificate.points_tried} corners")
+    say(f"max-min envelopes: export {min(exports)}..{max(exports)} W, import {min(imports)}..{max(imports)} W")
+    names = [customer.id for customer in network.customers]
+    with start_broker(settings.broker_url, AREA, names, kind=settings.broker_kind) as broker:
+        say(f"broker: {broker.kind} on {broker.host}:{broker.port}; {len(names)} homes connect")
+        market = asyncio.run(_trade(ready, settings, broker))
+    certificates = [ready.certificate, *_certify_holdings(ready, market, settings.quiet)]
+    replayed = _replay(settings.out / "journal.sqlite", market, settings.quiet)
+    summary = report.write(_facts(ready, settings, market, certificates, replayed, time.monotonic() - started), settings.out)
+    for line in page.markdown(summary):
+        say(line)
+    say(f"report: {settings.out / 'index.html'}")
+    return summary
+
+
+def _prepare(out: Path) -> None:
+    """An empty place for the journal; an old report of ours is overwritten, anything else in the folder is left alone."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for stale in out.glob("journal.sqlite*"):
+            stale.unlink()
+    except OSError as error:
+        raise JournalError(f"cannot use {out} for the report: {error.strerror}") from error
+
+
+def _write_plan(ready: Plan, out: Path) -> None:
+    listed = [
+        files.Envelope(customer.id, int(export), int(imported))
+        for customer, export, imported in zip(ready.network.customers, ready.allocation.export_w, ready.allocation.import_w, strict=True)
+    ]
+    document = files.EnvelopeFile(tuple(listed), ready.network.name, ready.network.content_hash)
+    (out / "envelopes.json").write_bytes(files.encode(document))
+    (out / "certificate.json").write_bytes(msgspec.json.format(msgspec.json.encode(ready.certificate), indent=2))
+
+
+# --- the market ---------------------------------------------------------------------------------------------------
+
+
+async def _trade(ready: Plan, settings: DemoSettings, broker: Broker) -> Market:
+    """From the first gate opening to the end of the last delivery."""
+    length = ready.settings.interval_ms
+    schedule = Schedule(
+        interval_ms=length, open_lead_ms=4 * length, close_lead_ms=length // 3, first_ms=START_MS,
+        end_ms=START_MS + settings.intervals * length,
+    )  # fmt: skip
+    before_ms = START_MS - schedule.open_lead_ms
+    clock: Clock | None = None
+    events: list[Event] = []
+    log = EventLog()
+
+    def market_ms() -> int:
+        return before_ms - 1 if clock is None else clock.market(time.time() * 1000)
+
+    with Board(AREA, settings.quiet) as board:
+
+        def listen(batch: Batch) -> None:
+            events.extend(event for of_command in batch.events for event in of_command)
+            log.keep(batch)
+            board.take(batch, host.node.engine)
+
+        host = Host(settings.out / "journal.sqlite", broker, ready, schedule, market_ms, listen)
+        started = time.monotonic()
+        async with host, _Fleet(_errand(ready, settings, broker, schedule)) as fleet:
+            await _unless(host, fleet.ready())
+            clock = Clock(before_ms, time.time() * 1000, length / 1000 / settings.interval_s)
+            fleet.tell(clock)
+            limit_s = (schedule.open_lead_ms / length + settings.intervals) * settings.interval_s + FLEET_GRACE_S
+            result = await _unless(host, fleet.result(limit_s))
+            await _unless(host, board.delivered(settings.intervals))
+    return Market(events, log, result, broker.kind, time.monotonic() - started)
+
+
+async def _unless(host: Host, awaited: Any) -> Any:
+    """The result of `awaited`, unless the exchange fails first."""
+    work, failure = asyncio.ensure_future(awaited), asyncio.ensure_future(host.failed())
+    done, _ = await asyncio.wait((work, failure), return_when=asyncio.FIRST_COMPLETED)
+    for task in (work, failure):
+        if task not in done:
+            task.cancel()
+    if failure in done:
+        failure.result()
+    return work.result()
+
+
+def _errand(ready: Plan, settings: DemoSettings, broker: Broker, schedule: Schedule) -> FleetSpec:
+    homes = []
+    for customer in ready.network.customers:
+        user, password = broker.credentials(customer.id)
+        ratings = customer.rating_export_w, customer.rating_import_w, customer.failsafe_export_w, customer.failsafe_import_w
+        homes.append(HomeSpec(customer.id, password, *ratings, user=user))
+    market = ready.settings
+    return FleetSpec(
+        broker.host, broker.port, AREA, settings.seed, START_MS, settings.intervals, schedule.interval_ms, schedule.open_lead_ms,
+        schedule.close_lead_ms, market.lot_w, market.tick_mct, market.price_mct_max, tuple(homes),
+    )  # fmt: skip
+
+
+class _Fleet:
+    """The homes' process: told its errand, then the clock; answers with one JSON line."""
+
+    def __init__(self, errand: FleetSpec) -> None:
+        self._errand = errand
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> _Fleet:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "demo.fleet",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 28,
+        )  # fmt: skip
+        self._write(self._errand)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.terminate()
+            await self._process.wait()
+
+    def tell(self, clock: Clock) -> None:
+        self._write(clock)
+
+    async def ready(self) -> None:
+        line = await self._line(FLEET_GRACE_S * 2)
+        if line.strip() != b"ready":
+            raise FleetError(f"the homes did not start: {_errors(line)}")
+
+    async def result(self, limit_s: float) -> FleetResult:
+        line = await self._line(limit_s)
+        if not line:
+            raise FleetError("the homes' process ended without a result")
+        return msgspec.json.decode(line, type=FleetResult)
+
+    def _write(self, message: FleetSpec | Clock) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(message) + b"\n")
+
+    async def _line(self, limit_s: float) -> bytes:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        try:
+            return await asyncio.wait_for(self._process.stdout.readline(), limit_s)
+        except TimeoutError:
+            raise FleetError(f"the homes said nothing for {limit_s:.0f} s") from None
+
+
+class FleetError(Exception):
+    """The homes' process failed."""
+
+
+def _errors(line: bytes) -> str:
+    try:
+        return "; ".join(msgspec.json.decode(line, type=FleetResult).errors) or "no reason given"
+    except msgspec.MsgspecError:
+        return "it ended" if not line else line[:200].decode(errors="replace")
+
+
+# --- proof --------------------------------------------------------------------------------------------------------
+
+
+def _certify_holdings(ready: Plan, market: Market, quiet: bool) -> Iterator[Certificate]:
+    """An AC certificate of what was held after trading, interval by interval."""
+    folded = figures.fold(market.events, ready.settings.interval_ms)
+    names = [customer.id for customer in ready.network.customers]
+    certifier = Certifier(ready.network)
+    intervals = folded.intervals_ms()
+    with counting("certifying traded envelopes", quiet) as tell:
+        for done, interval_ms in enumerate(intervals):
+            tell(done, len(intervals))
+            export_w, import_w = zip(*folded.envelopes(interval_ms, names, traded=True), strict=True)
+            yield certifier.certify(export_w, import_w, seed=done, rows_hash=ready.rows.content_hash)
+
+
+def _replay(journal: Path, market: Market, quiet: bool) -> report.Replay:
+    started = time.monotonic()
+    with counting("replaying the journal", quiet) as tell:
+
+        def compare(batch: Batch, total: int) -> None:
+            market.log.compare(batch, total)
+            tell(batch.number, total)
+
+        try:
+            verdict = verify(journal, on_batch=compare)
+        except ReplayMismatchError as error:
+            return report.Replay(0, 0, str(error), False, time.monotonic() - started)
+    same = verdict.events == len(market.events)
+    return report.Replay(verdict.commands, verdict.events, verdict.digest, same, time.monotonic() - started)
+
+
+# --- report -------------------------------------------------------------------------------------------------------
+
+
+def _facts(
+    ready: Plan, settings: DemoSettings, market: Market, certificates: Sequence[Certificate], replayed: report.Replay, wall_s: float
+) -> report.Run:
+    network, length = ready.network, ready.settings.interval_ms
+    subjects = ["the allocation"] + [f"the interval at {_hhmm(START_MS + i * length)}" for i in range(len(certificates) - 1)]
+    connections = [
+        Connection(c.id, c.rating_export_w, c.rating_import_w, c.failsafe_export_w, c.failsafe_import_w) for c in network.customers
+    ]
+    distances = _distances_ohm(network)
+    return report.Run(
+        network=network.name,
+        seed=settings.seed,
+        interval_ms=length,
+        speed=length / 1000 / settings.interval_s,
+        wall_s=wall_s,
+        machine=_machine(),
+        broker=market.broker,
+        connections=connections,
+        places=[report.Place(c.id, c.phase, float(distances[c.bus])) for c in network.customers],
+        events=market.events,
+        fleet=market.fleet,
+        certificates=[_evidence(network, subject, found) for subject, found in zip(subjects, certificates, strict=True)],
+        replay=replayed,
+        feeder=_feeder(network, certificates),
+    )
+
+
+def _evidence(network: Network, subject: str, found: Certificate) -> report.Certificate:
+    corner = f"{found.worst_corner.description}, interface at {found.worst_corner.interface_pu:.3f} pu"
+    return report.Certificate(
+        subject=subject,
+        corners=found.points_tried,
+        voltage_min_pu=tuple(v.voltage_pu for v in found.lowest_voltages),
+        voltage_max_pu=tuple(v.voltage_pu for v in found.highest_voltages),
+        limits_pu=(network.voltage_min_pu, network.voltage_max_pu),
+        worst_branch=f"{found.worst_branch.name} phase {found.worst_branch.phase}",
+        worst_loading=found.worst_branch.loading_percent / 100,
+        worst_corner=corner,
+        violations=0 if found.secure else 1,
+    )
+
+
+def _feeder(network: Network, certificates: Sequence[Certificate]) -> Feeder:
+    """The worst of all certificates at each bus and branch."""
+    margins = {bus: [min(c.bus_margin_pu[bus] for c in certificates)] * 3 for bus in range(network.n_buses)}
+    loadings = [1 - min(c.branch_margin[index] for c in certificates) for index in range(len(network.branches))]
+    return Feeder(
+        xy={bus: (float(x), float(y)) for bus, (x, y) in enumerate(network.bus_xy)},
+        branches=[(branch.from_bus, branch.to_bus, loading) for branch, loading in zip(network.branches, loadings, strict=True)],
+        margin_pu=margins,
+        homes=[(c.bus, "abc".find(c.phase)) for c in network.customers],
+        transformer_bus=network.sources[0],
+    )
+
+
+def _distances_ohm(network: Network) -> list[float]:
+    """Electrical distance of each bus from the interface, to sort homes from near to far."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import dijkstra
+
+    ends = [(b.from_bus, b.to_bus) for b in network.branches]
+    weights = [max(abs(b.z1_ohm), 1e-9) for b in network.branches]
+    graph = coo_array((weights, tuple(zip(*ends, strict=True))), shape=(network.n_buses,) * 2).tocsr()
+    return [float(ohm) for ohm in dijkstra(graph, directed=False, indices=network.sources[0])]
+
+
+def _hhmm(at_ms: int) -> str:
+    return time.strftime("%H:%M", time.gmtime(at_ms / 1000))
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _quiet(_text: str) -> None:
+    """For scripts."""
