@@ -142,7 +142,7 @@ def counterfactual(market: Market, connections: Sequence[Connection], seed: int,
     customers = [connection.customer for connection in connections]
     intervals = market.intervals_ms()
     limits = [market.envelopes(interval_ms, customers, traded) for interval_ms in intervals]
-    return live(fleet(connections, seed), intervals[0], market.interval_length_ms, limits)
+    return live(fleet(connections, seed), intervals[0], market.interval_length_ms, limits) if intervals else []
 
 
 def energy_kwh(delivered: Iterable[Delivered]) -> dict[str, float]:

@@ -89,7 +89,7 @@ def gather(run: Run) -> Facts:
     market = figures.fold(run.events, run.interval_ms)
     lived = [one for home in run.fleet.homes for one in home.delivered]
     seen = {one.interval_ms for one in lived}
-    without = [one for one in figures.counterfactual(market, run.connections, run.seed) if one.interval_ms in seen] if seen else []
+    without = [one for one in figures.counterfactual(market, run.connections, run.seed) if one.interval_ms in seen]
     return Facts(market, lived, without)
 
 
@@ -187,6 +187,9 @@ def draw(run: Run, facts: Facts, folder: Path) -> None:
     """The four pictures; the feeder's only where there is a certificate to draw."""
     market = facts.market
     intervals = market.intervals_ms()
+    if not intervals:
+        pictures.draw_nothing(folder / "envelopes.png", "No pictures", "No interval was opened in this run.")
+        return
     source = f"{run.network}, {len(run.connections)} homes, seed {run.seed}, {len(intervals)} intervals."
     order = sorted(run.places, key=lambda place: (place.phase, place.distance_m))
     shown = {direction: figures.busiest_ms(market, direction) for direction in figures.DIRECTIONS}
