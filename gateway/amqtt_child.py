@@ -136,7 +136,7 @@ class FixedBroker(Broker):  # type: ignore[misc]
             await writer.close()
             raise MQTTError(f"{remote_address}:{remote_port}: not authorized")
         fresh.client_id = fresh.username
-        fresh.keep_alive += fresh.keep_alive // 2  # MQTT 3.1.1, 3.1.2.10: one and a half times the interval
+        fresh.keep_alive += (fresh.keep_alive + 1) // 2  # MQTT 3.1.1, 3.1.2.10: one and a half times the interval
         await self._end_older(fresh.client_id)
         older = self._sessions.get(fresh.client_id, (None, None))[0]
         if fresh.clean_session or older is None or older.clean_session:

@@ -85,7 +85,7 @@ class Link(aiomqtt.Client):
                     self.connections += 1
                     pause_s = BACKOFF_S[0]
                     await connected()
-                    await self._disconnected
+                    await asyncio.shield(self._disconnected)  # our own end must not look like the connection's
             except MqttConnectError as error:
                 if not self.connections:
                     raise LinkError(f"{self._hostname}:{self._port} refused {self.identifier}: {error}") from error
