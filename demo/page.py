@@ -41,7 +41,8 @@ def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     if requests["p50_ms"] is not None:
         figure = f"p50 {requests['p50_ms']:.1f} ms, p99 {requests['p99_ms']:.1f} ms; {requests['sent']} requests, {requests['lost']} lost"
         listed.append(("order to acknowledgement", figure))
-    listed += [(f"certificate of {one['subject']}", _certified(one)) for one in found["certificates"]]
+    if found["certificate"]:
+        listed += _certified(found["certificate"], len(found["certificates"]))
     if replay:
         verdict = "every event and the digest are the same" if replay["same"] else "DIFFERS from the run"
         listed.append(("replay", f"{replay['commands']} commands, {replay['events']} events in {replay['seconds']:.1f} s: {verdict}"))
@@ -64,15 +65,18 @@ def _spread(envelopes: Mapping[str, Mapping[str, int]]) -> str:
     return f"smallest / median / largest {before} kW before, {after} kW after"
 
 
-def _certified(one: Mapping[str, Any]) -> str:
+def _certified(one: Mapping[str, Any], sets: int) -> list[tuple[str, str]]:
+    """The worst of all certificates, as three rows."""
     volts = ", ".join(
-        f"{phase} {low:.4f}-{high:.4f}" for phase, low, high in zip("abc", one["voltage_min_pu"], one["voltage_max_pu"], strict=False)
+        f"{phase} {low:.4f} to {high:.4f}" for phase, low, high in zip("abc", one["voltage_min_pu"], one["voltage_max_pu"], strict=False)
     )
     low, high = one["limits_pu"]
-    return (
-        f"{one['violations']} violations in {one['corners']} corners; voltage {volts} pu of [{low}, {high}]; "
-        f"{one['worst_branch']} at {100 * one['worst_loading']:.0f} %; worst corner {one['worst_corner']}"
-    )
+    return [
+        ("AC certificates", f"{one['violations']} violations in {one['corners']} corners of {sets} sets of envelopes"),
+        ("worst voltages", f"{volts} pu; limits {low} to {high} pu"),
+        ("worst branch", f"{one['worst_branch']}, {100 * one['worst_loading']:.0f} % of its rating"),
+        ("worst corner", f"{one['worst_corner']}, in {one['subject']}"),
+    ]
 
 
 def markdown(found: Mapping[str, Any]) -> list[str]:

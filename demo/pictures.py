@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, VERMILION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
@@ -51,7 +52,8 @@ class TradePoint(NamedTuple):
 class Feeder(NamedTuple):
     """The network as drawn: `margin_pu[bus][phase]` is the least distance of any certified corner to a voltage limit.
 
-    `branches` are (from bus, to bus, worst loading as a share of the rating); `homes` are (bus, phase index).
+    Where the margins do not differ by phase (or there is one figure for all) one panel is drawn instead of three.
+    `branches` are (from bus, to bus, worst loading as a share of the rating); `homes` are (bus, phase index), -1 for all phases.
     """
 
     xy: Mapping[int, tuple[float, float]]
@@ -134,38 +136,46 @@ def _change_bars(axes: Axes, places: Sequence[float], before: Sequence[float], a
 
 
 def draw_feeder(path: Path, feeder: Feeder, caption: str) -> None:
-    """The feeder once per phase: colour is the least voltage margin of any certified corner, width the branch's worst loading."""
+    """Colour is the least voltage margin of any certified corner, width the branch's worst loading; a panel per phase, or one."""
+    is_single = all(len(set(phases)) == 1 for phases in feeder.margin_pu.values())
+    reach = max(1.0, 100 * max(margin for phases in feeder.margin_pu.values() for margin in phases))
+    loading = 100 * max(loading for _, _, loading in feeder.branches)
+    with _figure(path, "Where the network is tight", caption, *((10, 7.6) if is_single else (13, 5.7))) as figure:
+        panels = [figure.subplots()] if is_single else list(figure.subplots(1, 3, sharex=True, sharey=True))
+        for phase, axes in enumerate(panels):
+            lines = _feeder_panel(axes, feeder, phase, reach, {0, 1, 2} if is_single else {phase})
+            least = min(100 * phases[phase] for phases in feeder.margin_pu.values())
+            axes.set_title(f"{'All phases' if is_single else 'Phase ' + 'abc'[phase]}: least margin {least:.2f} % of nominal voltage")
+        bar = figure.colorbar(lines, ax=panels, orientation="horizontal", shrink=0.5, aspect=45, pad=0.02)
+        bar.set_label("distance of the worst certified corner to a voltage limit, % of nominal")
+        bar.outline.set_visible(False)
+        homes = "homes: ○ phase a  △ phase b  ◇ phase c" if is_single else "○ home on this phase"
+        note = f"■ transformer    {homes}    width: worst loading, at most {loading:.0f} % of the rating"
+        figure.text(0.988, 0.985, note, ha="right", va="top", fontsize=9)
+
+
+def _feeder_panel(axes: Axes, feeder: Feeder, phase: int, reach: float, phases: set[int]) -> LineCollection:
+    """One drawing of the feeder, coloured by the margins of `phase`, with the homes of `phases`. Returns what was coloured."""
     from matplotlib.collections import LineCollection
     from matplotlib.colors import Normalize
 
-    margins = [margin for phases in feeder.margin_pu.values() for margin in phases]
-    norm = Normalize(0, max(1.0, 100 * max(margins)))
-    loadings = [loading for _, _, loading in feeder.branches]
-    with _figure(path, "Where the network is tight", caption, 13, 5.7) as figure:
-        panels = figure.subplots(1, 3, sharex=True, sharey=True)
-        for phase, axes in enumerate(panels):
-            shown = [branch for branch in feeder.branches if branch[0] in feeder.xy and branch[1] in feeder.xy]
-            segments = [[feeder.xy[a], feeder.xy[b]] for a, b, _ in shown]
-            widths = [1.6 + 6 * min(1.0, loading) for _, _, loading in shown]
-            axes.add_collection(LineCollection(segments, colors="#5B646B", linewidths=[width + 1 for width in widths]))
-            lines = LineCollection(segments, cmap="RdYlBu", norm=norm, linewidths=widths, capstyle="round")
-            lines.set_array([100 * feeder.margin_pu[b][phase] for _, b, _ in shown])
-            axes.add_collection(lines)
-            mine = [bus for bus, of_phase in feeder.homes if of_phase == phase]
-            axes.scatter(
-                [feeder.xy[bus][0] for bus in mine], [feeder.xy[bus][1] for bus in mine], s=46, zorder=4,
-                c=[100 * feeder.margin_pu[bus][phase] for bus in mine], cmap="RdYlBu", norm=norm, edgecolors=INK, linewidths=0.9,
-            )  # fmt: skip
-            axes.scatter(*feeder.xy[feeder.transformer_bus], marker="s", s=90, color=INK, zorder=5)
-            worst = min(100 * phases[phase] for phases in feeder.margin_pu.values())
-            axes.set_title(f"Phase {'abc'[phase]}: least margin {worst:.2f} %")
-            axes.set_aspect("equal")
-            axes.axis("off")
-        bar = figure.colorbar(lines, ax=list(panels), orientation="horizontal", shrink=0.5, aspect=45, pad=0.02)
-        bar.set_label("distance of the worst certified corner to a voltage limit, % of nominal")
-        bar.outline.set_visible(False)
-        note = f"■ transformer    ○ home on this phase    line width: worst loading, at most {100 * max(loadings):.0f} % of the rating"
-        figure.text(0.988, 0.985, note, ha="right", va="top", fontsize=9)
+    norm = Normalize(0, reach)
+    segments = [[feeder.xy[a], feeder.xy[b]] for a, b, _ in feeder.branches]
+    widths = [1.6 + 6 * min(1.0, loading) for _, _, loading in feeder.branches]
+    axes.add_collection(LineCollection(segments, colors="#5B646B", linewidths=[width + 1 for width in widths]))
+    lines = LineCollection(segments, cmap="RdYlBu", norm=norm, linewidths=widths, capstyle="round")
+    lines.set_array([100 * feeder.margin_pu[b][phase] for _, b, _ in feeder.branches])
+    axes.add_collection(lines)
+    for of_phase in sorted(phases):
+        mine = [bus for bus, home_phase in feeder.homes if home_phase == of_phase or (home_phase < 0 and of_phase == 0)]
+        axes.scatter(
+            [feeder.xy[bus][0] for bus in mine], [feeder.xy[bus][1] for bus in mine], s=46, zorder=4, marker="o^D"[of_phase],
+            c=[100 * feeder.margin_pu[bus][phase] for bus in mine], cmap="RdYlBu", norm=norm, edgecolors=INK, linewidths=0.9,
+        )  # fmt: skip
+    axes.scatter(*feeder.xy[feeder.transformer_bus], marker="s", s=90, color=INK, zorder=5)
+    axes.set_aspect("equal")
+    axes.axis("off")
+    return lines
 
 
 def draw_prices(

@@ -48,11 +48,11 @@ class Replay:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a customer is connected: phase letter and distance from the transformer along the feeder in metres."""
+    """Where a customer is connected: phase letter and electrical distance from the transformer, for the order of pictures."""
 
     customer: str
     phase: str
-    distance_m: float
+    distance_ohm: float
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,32 @@ def summary(run: Run, facts: Facts) -> dict[str, Any]:
             "p50_ms": _rounded(figures.quantile(latencies, 0.5)), "p99_ms": _rounded(figures.quantile(latencies, 0.99)),
             "max_ms": _rounded(latencies[-1] if latencies else float("nan")),
         },
+        "certificate": vars(worst(run.certificates)) if run.certificates else None,
         "certificates": [vars(certificate) for certificate in run.certificates],
         "replay": vars(run.replay) if run.replay else None,
     }  # fmt: skip
     return found | {"problems": problems(run, facts)}
+
+
+def worst(certificates: Sequence[Certificate]) -> Certificate:
+    """The extremes over a set of certificates, as one; the corner is that of the one with the highest or lowest voltage."""
+
+    def distance_pu(one: Certificate) -> float:
+        return min(min(one.voltage_min_pu) - one.limits_pu[0], one.limits_pu[1] - max(one.voltage_max_pu))
+
+    nearest = min(certificates, key=distance_pu)
+    fullest = max(certificates, key=lambda one: one.worst_loading)
+    return Certificate(
+        subject=nearest.subject,
+        corners=sum(one.corners for one in certificates),
+        voltage_min_pu=tuple(min(phase) for phase in zip(*(one.voltage_min_pu for one in certificates), strict=True)),
+        voltage_max_pu=tuple(max(phase) for phase in zip(*(one.voltage_max_pu for one in certificates), strict=True)),
+        limits_pu=nearest.limits_pu,
+        worst_branch=fullest.worst_branch,
+        worst_loading=fullest.worst_loading,
+        worst_corner=nearest.worst_corner,
+        violations=sum(one.violations for one in certificates),
+    )
 
 
 def _rounded(value: float) -> float | None:
@@ -191,7 +213,7 @@ def draw(run: Run, facts: Facts, folder: Path) -> None:
         pictures.draw_nothing(folder / "envelopes.png", "No pictures", "No interval was opened in this run.")
         return
     source = f"{run.network}, {len(run.connections)} homes, seed {run.seed}, {len(intervals)} intervals."
-    order = sorted(run.places, key=lambda place: (place.phase, place.distance_m))
+    order = sorted(run.places, key=lambda place: (place.phase, place.distance_ohm))
     shown = {direction: figures.busiest_ms(market, direction) for direction in figures.DIRECTIONS}
 
     def limit(held: Mapping[figures.Book, figures.Limits], direction: str, customer: str) -> int:
