@@ -6,6 +6,7 @@ for headroom, and never waits for anything.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from exchange.engine import Engine
 from exchange.recovery import Batch
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.table import Table
 
 SHOWN = 8
@@ -55,6 +57,8 @@ class Board:
         self._lines: dict[int, Line] = {}
         self._started = time.monotonic()
         self._totals: Counter[str] = Counter()
+        self._delivered = 0
+        self._progressed = asyncio.Event()
         self._live = None if quiet or not sys.stderr.isatty() else _live()
 
     def __enter__(self) -> Self:
@@ -77,6 +81,12 @@ class Board:
         if self._live is not None:
             self._live.update(self._table())
 
+    async def delivered(self, intervals: int) -> None:
+        """Returns when so many intervals have been delivered."""
+        while self._delivered < intervals:
+            self._progressed.clear()
+            await self._progressed.wait()
+
     def _fold(self, event: e.Event, engine: Engine) -> None:
         match event:
             case e.IntervalOpened():
@@ -98,6 +108,8 @@ class Board:
                 self._close(event.interval_ms, engine)
             case e.IntervalRetired():
                 self._lines[event.interval_ms].phase = "delivered"
+                self._delivered += 1
+                self._progressed.set()
             case _:
                 pass
 
@@ -127,7 +139,8 @@ def _clock(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%H:%M")
 
 
-def _live():  # type: ignore[no-untyped-def]
+def _live() -> Live:
+    """rich is imported only where there is a terminal."""
     from rich.console import Console
     from rich.live import Live
 

@@ -45,7 +45,7 @@ class Node:
         """Opens or creates the journal and recovers. Raises JournalError; `unconfirmed` are the batches to release again."""
         self.journal = Journal(path)
         confirmed = self.journal.confirmed()
-        recovery = Recovery(self.journal)
+        recovery = Recovery(self.journal, snapshot_max=confirmed)
         self.unconfirmed = [batch for batch in recovery if batch.number > confirmed]
         self.engine: Engine = recovery.engine
         self.number, self.digest = recovery.number, recovery.digest

@@ -39,13 +39,14 @@ def run_batch(engine: Engine, number: int, at_ms: int, commands: tuple[Command, 
 
 
 class Recovery:
-    """Replays a journal from its newest snapshot (or from the start) up to a batch.
+    """Replays a journal up to a batch, from the newest snapshot after batch `snapshot_max` or before; 0 means from the start.
 
     Iterate it: each stored batch comes out re-derived and verified; `engine`, `number` and `digest` follow.
     """
 
-    def __init__(self, journal: Journal, *, from_start: bool = False, up_to: int | None = None) -> None:
-        kept = None if from_start else journal.last_snapshot(up_to)
+    def __init__(self, journal: Journal, *, snapshot_max: int | None = None, up_to: int | None = None) -> None:
+        bounds = [bound for bound in (snapshot_max, up_to) if bound is not None]
+        kept = journal.last_snapshot(min(bounds, default=None))
         self.number, self.digest, body = kept if kept is not None else (0, b"", None)
         self.engine = Engine() if body is None else load(body)
         self.unnoted: list[tuple[int, bytes]] = []

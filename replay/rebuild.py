@@ -12,11 +12,14 @@ from exchange.journal import Journal
 from exchange.recovery import Recovery
 
 
-def rebuild(path: Path, *, batch: int | None = None, from_start: bool = False) -> tuple[Engine, int]:
-    """(engine, number of its last batch) after `batch`, or after the last one. Raises JournalError."""
+def rebuild(path: Path, *, batch: int | None = None, snapshot_max: int | None = None) -> tuple[Engine, int]:
+    """(engine, number of its last batch) after `batch`, or after the last one. Raises JournalError.
+
+    `snapshot_max` bounds the snapshot to start from, by its batch; 0 starts from the first command.
+    """
     journal = Journal(path, readonly=True)
     try:
-        recovery = Recovery(journal, from_start=from_start, up_to=batch)
+        recovery = Recovery(journal, snapshot_max=snapshot_max, up_to=batch)
         for _ in recovery:
             pass
     finally:

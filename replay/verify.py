@@ -36,7 +36,7 @@ def verify(path: Path, *, on_batch: Callable[[Batch, int], None] | None = None) 
     journal = Journal(path, readonly=True)
     try:
         total, _ = journal.counts()
-        recovery = Recovery(journal, from_start=True)
+        recovery = Recovery(journal, snapshot_max=0)
         snapshots = {batch: body for batch, _, body in journal.snapshots()}
         commands = events = met = 0
         for batch in recovery:
