@@ -56,6 +56,7 @@ class Broker:
         self.host = host
         self.port = port
         self._accounts = dict(accounts)
+        self._command: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
 
@@ -86,10 +87,19 @@ class Broker:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
 
-    def adopt(self, process: subprocess.Popen[bytes], directory: Path) -> Broker:
-        """Makes `stop()` end this process and remove this directory."""
-        self._process, self._directory = process, directory
+    def launch(self, command: list[str], directory: Path) -> Broker:
+        """Starts a private broker that keeps its files in `directory`; `stop()` ends the one and removes the other."""
+        self._process = _start(command, directory, self.port)
+        self._command, self._directory = command, directory
         return self
+
+    def restart(self) -> None:
+        """Kills a private broker and starts it anew, with the same port and accounts and without what it retained."""
+        assert self._process is not None
+        assert self._directory is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = _start(self._command, self._directory, self.port)
 
     def __enter__(self) -> Broker:
         return self
@@ -126,13 +136,12 @@ def start_broker(
     for _ in range(START_ATTEMPTS):  # a free port may be taken between our look and the child's
         private = Path(tempfile.mkdtemp(prefix="limex-broker-", dir=directory))  # mode 0700
         port = _free_port()
+        command = _mosquitto(binary, private, port, area, accounts) if binary else _amqtt(private, port, area, accounts)
         try:
-            process = _start_mosquitto(binary, private, port, area, accounts) if binary else _start_amqtt(private, port, area, accounts)
+            return Broker("mosquitto" if binary else "amqtt", "127.0.0.1", port, accounts).launch(command, private)
         except BrokerError as error:
             mistakes.append(str(error))
             shutil.rmtree(private, ignore_errors=True)
-            continue
-        return Broker("mosquitto" if binary else "amqtt", "127.0.0.1", port, accounts).adopt(process, private)
     raise BrokerError(f"{'mosquitto' if binary else 'amqtt'} did not start in {START_ATTEMPTS} attempts: {mistakes[-1]}")
 
 
@@ -176,7 +185,8 @@ def _configured(url: str, passwords: Mapping[str, str]) -> Broker:
     return Broker("url", parts.hostname, port, {**accounts, EXCHANGE: exchange})
 
 
-def _start_mosquitto(binary: str, directory: Path, port: int, area: str, accounts: Accounts) -> subprocess.Popen[bytes]:
+def _mosquitto(binary: str, directory: Path, port: int, area: str, accounts: Accounts) -> list[str]:
+    """Writes mosquitto's files and returns its command line."""
     _write(directory / "acl", access_rules(area, accounts))
     _write(directory / "passwords", "".join(f"{user}:{_mosquitto_hash(password)}\n" for user, password in accounts.values()))
     settings = [
@@ -188,16 +198,17 @@ def _start_mosquitto(binary: str, directory: Path, port: int, area: str, account
     if os.geteuid() == 0:
         settings.append("user root")  # else it becomes user `mosquitto`, who cannot enter the directory
     _write(directory / "mosquitto.conf", "\n".join(settings) + "\n")
-    return _start([binary, "-c", str(directory / "mosquitto.conf")], directory, port)
+    return [binary, "-c", str(directory / "mosquitto.conf")]
 
 
-def _start_amqtt(directory: Path, port: int, area: str, accounts: Accounts) -> subprocess.Popen[bytes]:
+def _amqtt(directory: Path, port: int, area: str, accounts: Accounts) -> list[str]:
+    """Writes amqtt's file and returns its command line."""
     known = {}
     for user, password in accounts.values():
         write, read = access(area, user)
         known[user] = {"secret": hashlib.sha256(password.encode()).hexdigest(), "write": write, "read": read}
     _write(directory / "amqtt.json", msgspec.json.encode({"port": port, "accounts": known}).decode())
-    return _start([sys.executable, "-m", "gateway.amqtt_child", str(directory / "amqtt.json")], directory, port)
+    return [sys.executable, "-m", "gateway.amqtt_child", str(directory / "amqtt.json")]
 
 
 def _start(command: list[str], directory: Path, port: int) -> subprocess.Popen[bytes]:

@@ -1,0 +1,316 @@
+"""Homes at a real exchange over real brokers: ask, obey, disconnect, freeze, come back. Nothing is lost and nothing doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exchange import commands as c
+from gateway import topics, wire
+from gateway.broker import Broker, start_broker
+from gateway.client import Home, LateError, Limits, MalformedError, NoAnswerError, ThrottledError
+from gateway.link import LinkError
+from gateway.message import Message
+from gateway.session import SessionSettings
+from tests.exchange_at_work import ALLOCATION_W, AREA, BROKERS, FAILSAFE_W, NAMES, T0, T1, Exchange, home, run, trading, until
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    with start_broker(None, AREA, NAMES, kind=request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
+
+
+def test_two_homes_trade_and_their_envelopes_follow(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with trading(journal, broker, "alice", "bob", watch_market=True) as (exchange, (alice, bob)):
+            bought, blocked = bob.fills(), alice.fills()
+            sale = await alice.place("sell", "export", T0, 1000, 12_300)
+            purchase = await bob.place("buy", "export", T0, 600, 12_400)
+            assert isinstance(sale, wire.Accepted)
+            assert isinstance(purchase, wire.Accepted)
+            filled, given = await anext(bought), await anext(blocked)
+            assert (filled.quantity_w, filled.price_mct, filled.order_id) == (600, 12_300, purchase.order_id)
+            assert (given.quantity_w, given.open_w, given.order_id) == (600, 400, sale.order_id)
+            await until(lambda: bob.envelope[T0] == Limits(ALLOCATION_W + 600, ALLOCATION_W))
+            await until(lambda: alice.envelope[T0] == Limits(ALLOCATION_W - 600, ALLOCATION_W))
+            await until(lambda: (T0, "export") in bob.market and bob.market[T0, "export"].traded_w == 600)
+            assert bob.market[T0, "export"].offers == (wire.Level(12_300, 400, 1),)
+            assert bob.state is not None
+            assert [(i.interval_ms, i.phase) for i in bob.state.intervals] == [(T0, "open"), (T1, "open")]
+            exchange.gateway.session.mirror.check(exchange.node.engine)
+
+    run(scenario)
+
+
+def test_replace_cancel_mass_cancel_and_status_are_answered(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with trading(journal, broker, "alice") as (_, (alice,)):
+            first = await alice.place("sell", "export", T0, 1000, 12_300, order_id="mine")
+            assert isinstance(first, wire.Accepted)
+            replaced = await alice.replace("mine", 800, 12_400)
+            assert isinstance(replaced, wire.Replaced)
+            assert (replaced.open_w, replaced.kept_priority) == (800, False)
+            status = await alice.status()
+            assert status.open_orders == (wire.OpenOrder("mine", T0, "export", "sell", 800, 12_400),)
+            assert isinstance(await alice.cancel("mine"), wire.Cancelled)
+            refused = await alice.cancel("mine")
+            assert isinstance(refused, wire.Rejected)
+            assert refused.reason == "unknown_order"
+            for price in (12_500, 12_600):
+                await alice.place("sell", "export", T1, 500, price)
+            gone = await alice.mass_cancel()
+            assert isinstance(gone, wire.MassCancelled)
+            assert gone.orders == 2
+            assert (await alice.heartbeat()).sequence >= gone.sequence
+            assert len(alice.latencies_ns) == 9
+            assert alice.unanswered == 0
+
+    run(scenario)
+
+
+def test_limits_are_the_interval_s_and_the_failsafe_where_there_is_none(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        stranger = home(broker, "carol", failsafe=Limits(7, 8))
+        assert stranger.limits(T0) == Limits(7, 8), "nothing heard yet"
+        async with trading(journal, broker, "alice") as (_, (alice,)):
+            whole = Limits(ALLOCATION_W, ALLOCATION_W)
+            assert [alice.limits(at) for at in (T0, T1 - 1, T1)] == [whole] * 3, "no gap between intervals"
+            outside = Limits(FAILSAFE_W, FAILSAFE_W)
+            assert [alice.limits(at) for at in (T0 - 1, T1 + 900_000)] == [outside] * 2
+
+    run(scenario)
+
+
+def test_refusals_at_the_gate_are_typed_errors(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        slow = SessionSettings(rate_per_s=0.001, burst=4, reserve=1)
+        async with trading(journal, broker, "alice", session=slow) as (exchange, (alice,)):
+            with pytest.raises(MalformedError, match="quantity_w"):
+                await alice.place("sell", "export", T0, -5, 12_300)
+            with pytest.raises(LateError, match="was to expire"):
+                await alice.place("sell", "export", T0, 1000, 12_300, expires_ms=exchange.market_ms - 1)
+            await alice.place("sell", "export", T0, 1000, 12_300)
+            await alice.place("sell", "export", T0, 1000, 12_300)
+            with pytest.raises(ThrottledError) as throttled:
+                await alice.place("sell", "export", T0, 1000, 12_300)
+            assert throttled.value.retry_ms > 0
+            assert isinstance(await alice.mass_cancel(), wire.MassCancelled), "the reserve is for cancels"
+
+    run(scenario)
+
+
+def test_malformed_oversized_and_foreign_messages_are_named_and_change_nothing(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with trading(journal, broker, "alice", "bob") as (exchange, (alice, bob)):
+            before, heard = exchange.node.engine.sequence, alice.reports()
+            own, foreign = topics.request(AREA, "alice"), topics.request(AREA, "bob")
+            place = {"v": 1, "type": "place", "id": "x", "interval_ms": T0, "direction": "export", "side": "sell", "price_mct": 10}
+            bad = [b"{", json.dumps({**place, "quantity_w": 0}).encode(), json.dumps({**place, "pad": "x" * 5000}).encode()]
+            for payload in bad:
+                alice._link.send(Message(own, payload, 1, False))
+            alice._link.send(Message(foreign, json.dumps({**place, "quantity_w": 1000}).encode(), 1, False))
+            answers = [await anext(heard) for _ in bad]
+            assert [(a.field, a.id) for a in answers if isinstance(a, wire.Malformed)] == [("", ""), ("quantity_w", "x"), ("", "x")]
+            await alice.heartbeat()
+            await bob.heartbeat()
+            assert exchange.node.engine.sequence == before
+            assert (await bob.status()).open_orders == ()
+
+    run(scenario)
+
+
+def test_a_retained_request_is_not_an_order(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        place = wire.Place(v=1, id="old", interval_ms=T0, direction="export", side="sell", quantity_w=1000, price_mct=12_300)
+        async with trading(journal, broker, "alice") as (exchange, (alice,)):
+            alice._link.send(Message(topics.request(AREA, "alice"), wire.encode(place), 1, True))
+            await until(lambda: any(isinstance(command, c.Place) for command in exchange.commands))
+            await alice.mass_cancel()
+            seen = len(exchange.commands)
+            exchange.gateway.link.abort()
+            await until(lambda: exchange.gateway.link.connections == 2)
+            await alice.heartbeat()
+            assert len(exchange.commands) == seen, "what the broker retained came again, and was not taken"
+
+    run(scenario)
+
+
+def test_a_duplicate_is_answered_with_the_first_answer_and_acts_once(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with trading(journal, broker, "alice") as (_, (alice,)):
+            place = wire.Place(v=1, id="twice", interval_ms=T0, direction="export", side="sell", quantity_w=1000, price_mct=12_300)
+            heard = alice.reports()
+            for _ in range(3):
+                alice._link.send(Message(topics.request(AREA, "alice"), wire.encode(place), 1, False))
+            first, second, third = [await anext(heard) for _ in range(3)]
+            assert isinstance(first, wire.Accepted)
+            assert isinstance(second, wire.Repeated)
+            assert isinstance(third, wire.Repeated)
+            assert second.first == third.first == first
+            again = await alice.place("sell", "export", T0, 1000, 12_300, order_id="twice")
+            assert again == first
+            assert len((await alice.status()).open_orders) == 1
+            assert isinstance(await alice.place("sell", "export", T0, 900, 12_300, order_id="twice"), wire.Rejected)
+
+    run(scenario)
+
+
+def test_reordered_cancel_before_place_is_refused_and_then_works(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with trading(journal, broker, "alice") as (_, (alice,)):
+            early, placed = await asyncio.gather(alice.cancel("o1"), alice.place("sell", "export", T0, 1000, 12_300, order_id="o1"))
+            assert isinstance(early, wire.Rejected)
+            assert isinstance(placed, wire.Accepted)
+            assert isinstance(await alice.cancel("o1"), wire.Cancelled)
+
+    run(scenario)
+
+
+def test_a_lost_connection_cancels_all_orders_by_the_last_will(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with trading(journal, broker, "alice", "bob") as (exchange, (alice, bob)):
+            await alice.place("sell", "export", T0, 1000, 12_300)
+            await alice.place("buy", "import", T1, 500, 100)
+            await bob.place("sell", "export", T0, 1000, 13_000)
+            heard = alice.reports()
+            alice.abort()
+            causes = {(await anext(heard)).cause for _ in range(2)}  # type: ignore[union-attr]
+            assert causes == {"disconnect"}
+            await until(lambda: alice.connections == 2)
+            assert (await alice.status()).open_orders == ()
+            assert len((await bob.status()).open_orders) == 1
+            placed = await alice.place("sell", "export", T0, 1000, 12_300)
+            alice.abort()
+            await until(lambda: alice.connections == 3)
+            assert isinstance(placed, wire.Accepted)
+            await until(lambda: not exchange.gateway.session.mirror.areas[AREA].orders["alice"], "each connection's will has its own id")
+
+    run(scenario)
+
+
+def test_a_silent_home_is_cancelled_and_a_beating_one_is_not(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        quick = SessionSettings(silence_ms=600)
+        async with Exchange(journal, broker, quick) as exchange:
+            await exchange.open(T0)
+            async with home(broker, "alice", heartbeat_s=0.1) as alice, home(broker, "bob", heartbeat_s=60) as bob:
+                heard = bob.reports()
+                await alice.place("sell", "export", T0, 1000, 12_300)
+                await bob.place("sell", "export", T0, 1000, 12_300)
+                causes = [report.cause async for report in _first(heard, wire.Cancelled)]
+                assert causes == ["silence"]
+                assert len((await alice.status()).open_orders) == 1
+
+    run(scenario)
+
+
+async def _first(reports: Any, kind: type[Any]) -> Any:
+    async for report in reports:
+        if isinstance(report, kind):
+            yield report
+            return
+
+
+def test_requests_during_a_broken_connection_are_answered_once_it_is_back(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with trading(journal, broker, "alice", cancel_on_disconnect=False, resend_s=0.2) as (exchange, (alice,)):
+            answers = []
+            for n in range(30):
+                if n % 10 == 5:
+                    alice.abort()
+                if n % 10 == 8:
+                    exchange.gateway.link.abort()
+                answers.append(await alice.place("sell", "export", T0, 10, 12_300, order_id=f"o{n}"))
+            assert all(isinstance(answer, wire.Accepted) for answer in answers)
+            assert [order.order_id for order in (await alice.status()).open_orders] == [f"o{n}" for n in range(30)]
+            assert alice.connections > 1
+            assert exchange.gateway.link.connections > 1
+            assert alice.unanswered == 0
+
+    run(scenario)
+
+
+def test_fills_during_an_absence_are_told_on_return(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with trading(journal, broker, "bob") as (_, (bob,)):
+            async with home(broker, "alice") as alice:
+                await alice.place("sell", "export", T0, 1000, 12_300, order_id="a1")
+            await bob.place("buy", "export", T0, 600, 12_300)  # alice has said goodbye; her order stays
+            async with home(broker, "alice") as alice:
+                heard = alice.fills()
+                await until(lambda: alice.envelope.get(T0) == Limits(ALLOCATION_W - 600, ALLOCATION_W))
+                if alice.last_sequence == 0:
+                    await anext(heard)
+                assert (await alice.status()).open_orders == (wire.OpenOrder("a1", T0, "export", "sell", 400, 12_300),)
+
+    run(scenario)
+
+
+def test_a_restarted_exchange_has_every_order_and_answers_what_it_answered(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with home(broker, "alice", cancel_on_disconnect=False, resend_s=0.2) as alice:
+            async with Exchange(journal, broker) as exchange:
+                await exchange.open(T0)
+                first = await alice.place("sell", "export", T0, 1000, 12_300, order_id="a1")
+            waiting = asyncio.create_task(alice.place("sell", "export", T0, 500, 12_400, order_id="a2"))  # nobody is there
+            async with Exchange(journal, broker) as exchange:
+                second = await waiting
+                assert isinstance(second, wire.Accepted)
+                assert await alice.place("sell", "export", T0, 1000, 12_300, order_id="a1") == first
+                assert {order.order_id for order in (await alice.status()).open_orders} == {"a1", "a2"}
+                exchange.gateway.session.mirror.check(exchange.node.engine)
+
+    run(scenario)
+
+
+def test_a_restarted_broker_is_given_everything_again(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with trading(journal, broker, "alice", cancel_on_disconnect=False) as (exchange, (alice,)):
+            await alice.place("sell", "export", T0, 1000, 12_300, order_id="a1")
+            broker.restart()
+            await until(lambda: exchange.gateway.link.connections == 2 and alice.connections == 2)
+            assert [order.order_id for order in (await alice.status()).open_orders] == ["a1"]
+            async with home(broker, "bob") as bob:
+                await until(lambda: T1 in bob.envelope)
+
+    run(scenario)
+
+
+def test_without_an_exchange_a_request_ends_in_a_timeout_and_not_in_silence(broker: Broker) -> None:
+    async def scenario() -> None:
+        async with home(broker, "alice", timeout_s=0.3, resend_s=0.1) as alice:
+            with pytest.raises(NoAnswerError, match=r"no answer to .* in 0.3 s"):
+                await alice.place("sell", "export", T0, 1000, 12_300)
+            assert alice.unanswered == 1
+            assert alice.resent >= 1
+
+    run(scenario)
+
+
+def test_a_wrong_password_is_an_error_at_once(broker: Broker) -> None:
+    async def scenario() -> None:
+        with pytest.raises(LinkError, match="refused"):
+            async with Home(broker.host, broker.port, AREA, "alice", "wrong"):
+                pass
+
+    run(scenario)
+
+
+def test_only_what_the_broker_has_is_confirmed_to_the_node(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with trading(journal, broker, "alice") as (exchange, (alice,)):
+            await alice.place("sell", "export", T0, 1000, 12_300)
+            await until(lambda: exchange.node._confirmed == exchange.batches[-1].number)
+
+    run(scenario)
