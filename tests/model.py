@@ -327,7 +327,8 @@ class Model:
             return self._refuse(command, Reason.UNKNOWN_INTERVAL)
         if not interval.closed:
             return self._refuse(command, Reason.GATE_OPEN)
-        area.settled += interval.payments
+        paid = area.settled + interval.payments
+        area.settled = [(owner, sum(mct for payer, mct in paid if payer == owner)) for owner in range(len(area.terms))]
         del area.intervals[interval.start_ms]
         self.answers = {key: kept for key, kept in self.answers.items() if (key[0], kept[0]) != (area.name, interval.start_ms)}
         return self._say(e.IntervalRetired, area.name, interval.start_ms)

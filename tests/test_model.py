@@ -78,7 +78,7 @@ def run(commands: int, seed: int, report_every: int = 0) -> Pair:
         pair.engine.check()
         if number % 50 == 0:
             pair.compare_state()
-        if random.random() < 0.001:
+        if random.random() < 0.005:
             pair.restart()
         if report_every and number % report_every == 0:
             print(f"{number} commands, {pair.met['Traded']} trades, {pair.met['Blocked']} blocked")

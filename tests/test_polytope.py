@@ -79,7 +79,7 @@ def test_no_row_that_is_kept_implies_another_one(rows: list[list[float]], slack:
 
 
 @given(some_rows, st.lists(some_slack, min_size=6, max_size=6), points, st.integers(0, RIGHTS - 1), st.integers(0, 14_000))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_lowering_a_limit_is_always_secure(
     rows: list[list[float]], slack: list[float], limits_w: list[int], right: int, less_w: int
 ) -> None:

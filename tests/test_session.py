@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.fuzz_payloads import fuzz
 from exchange import commands as c
 from exchange.engine import Engine
 from exchange.recovery import Batch, run_batch
@@ -293,3 +294,14 @@ def test_settings_that_make_no_sense_are_refused_by_name() -> None:
     assert SessionSettings(rate_per_s=0).problems() == ["rate_per_s 0 is outside (0, 1e6]"]
     assert SessionSettings(burst=10, reserve=10).problems() == ["reserve 10 and burst 10 are not 0 <= reserve < burst"]
     assert SessionSettings(silence_ms=0).problems() == ["silence_ms 0 must be positive"]
+
+
+# --- hostile ----------------------------------------------------------------------------------------------------------
+
+
+def test_hostile_payloads_raise_nothing_and_change_nothing() -> None:
+    """The short form of `python -m benchmarks.fuzz_payloads --payloads 1000000`."""
+    outcomes = fuzz(payloads=20_000, seed=7, check=5_000)
+    assert outcomes["Malformed"] > 5_000
+    assert outcomes["place"] > 1_000
+    assert outcomes["Late"] > 10

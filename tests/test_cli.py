@@ -1,0 +1,134 @@
+"""The command line as a stranger meets it: help, wrong arguments, broken files, exit codes; never a stack trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import main
+from tests.test_node import decide, opening, place
+
+NETWORK = "cigre-lv"
+
+
+def limex(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=Path(__file__).parents[1])
+
+
+@pytest.mark.parametrize("command", ["demo", "serve", "envelopes", "certify", "replay", "bench"])
+def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert "example:" in said
+    assert f"limex {command}" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["demo", "--seed", "-1"], "not a whole number"),
+        (["demo", "--intervals", "0"], "not a positive number"),
+        (["demo", "--interval-seconds", "nan"], "not a positive number"),
+        (["serve", "--interval-minutes", "soon"], "'soon' is not a number"),
+    ],
+)
+def test_wrong_arguments_are_named_with_exit_code_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_times_that_do_not_fit_together_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--open-lead-minutes", "4"]) == 2
+    assert "not 0 <= close < open" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "builtin networks: ieee-european-lv"), ("{]", "broken.json"), ('{"a": 1}', "broken.json")],
+)
+def test_a_network_that_cannot_be_read_is_named(tmp_path: Path, text: str | None, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "broken.json"
+    if text is not None:
+        path.write_text(text)
+    assert main(["envelopes", str(path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_envelopes_of_limex_are_certified_and_doubled_ones_are_broken_with_the_corner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "envelopes.json"
+    assert main(["envelopes", NETWORK, "--out", str(path)]) == 0
+    assert "stopped by" in capsys.readouterr().out
+    assert main(["certify", NETWORK, str(path), "--effort", "quick", "--json"]) == 0
+    certificate = json.loads(capsys.readouterr().out)
+    assert certificate["secure"]
+    document = json.loads(path.read_text())
+    for envelope in document["envelopes"]:
+        envelope["export_w"] *= 2
+        envelope["import_w"] *= 2
+    path.write_text(json.dumps(document))
+    assert main(["certify", NETWORK, str(path), "--effort", "quick"]) == 1
+    said = capsys.readouterr().out
+    assert "NOT secure" in said
+    assert "breaking corner" in said
+
+
+def test_envelope_files_with_mistakes_have_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "e.csv"
+    path.write_text("customer,export_w,import_w\nnobody,1,1\n")
+    assert main(["certify", NETWORK, str(path)]) == 2
+    assert "no customer 'nobody'" in capsys.readouterr().err
+
+
+def test_replay_proves_prints_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "j.sqlite"
+    decide(path, [*opening(), place(1)])
+    assert main(["replay", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["commands"] == 4
+    assert main(["replay", str(path), "--tape"]) == 0
+    assert "alice alice-1: sell 10 W export" in capsys.readouterr().out
+    assert main(["replay", str(tmp_path / "none.sqlite")]) == 3
+    assert "no such journal" in capsys.readouterr().err
+
+
+def test_serve_starts_says_where_stops_on_interrupt_and_continues(tmp_path: Path) -> None:
+    for _ in range(2):
+        arguments = ["serve", "--network", NETWORK, "--journal", tmp_path / "j.sqlite", "--credentials", tmp_path / "c.json"]
+        command = [sys.executable, "-m", "gateway.cli", *map(str, arguments)]
+        server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+        assert server.stderr is not None
+        said = ""
+        while "interrupt to stop" not in said:
+            line = server.stderr.readline()
+            assert line, said
+            said += line
+        time.sleep(0.3)
+        server.send_signal(signal.SIGINT)
+        rest = server.stderr.read()
+        assert server.wait(timeout=30) == 0, rest
+        assert "everything acknowledged is in the journal" in rest
+    assert json.loads((tmp_path / "c.json").read_text())["passwords"]
+    assert os.stat(tmp_path / "c.json").st_mode & 0o077 == 0
+    assert limex("replay", tmp_path / "j.sqlite", "--tape").stdout.count("opened with") == 1
+
+
+def test_serve_without_a_broker_that_answers_has_exit_code_3(tmp_path: Path) -> None:
+    done = limex("serve", "--network", NETWORK, "--journal", tmp_path / "j.sqlite", "--broker", "mqtt://127.0.0.1:1")
+    assert done.returncode == 3
+    assert "nothing answers at 127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,212 @@
+"""The report of a run, from a hand-made list of events: every figure derived by hand, and every promise that a run can break."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from demo import figures, page, pictures, report
+from demo.homes import DAY_MS, MINUTE_MS, Connection, fleet, live
+from demo.timetable import FleetResult, HomeResult
+from exchange.events import Accepted, Blocked, Cancelled, Event, IntervalOpened, Leg, Rejected, Replaced, Traded
+
+LENGTH_MS = 15 * MINUTE_MS
+T0 = 20_000 * DAY_MS + 14 * 60 * MINUTE_MS
+T1 = T0 + LENGTH_MS
+CONNECTIONS = [Connection(name, 10_000, 14_000, 500, 800) for name in ("ann", "ben", "cem")]
+PLACES = [report.Place("ann", "a", 10.0), report.Place("ben", "a", 300.0), report.Place("cem", "c", 120.0)]
+
+
+def opened(sequence: int, start_ms: int) -> IntervalOpened:
+    return IntervalOpened(sequence, "lv", start_ms, "rows", ("ann", "ben", "cem"), (2_000, 2_000, 2_000), (3_000, 3_000, 3_000))
+
+
+def traded(sequence: int, quantity_w: int, price_mct: int, buyer_w: int, seller_w: int) -> Traded:
+    """Ann, the taker, buys export rights of T0 from Ben at his price; the last two figures are what they then hold."""
+    cash = quantity_w * price_mct // 4_000
+    buy = Leg("ann", "a1", "buy", "export", quantity_w, price_mct, -cash, 0, buyer_w)
+    return Traded(sequence, "lv", T0, (buy, Leg("ben", "b1", "sell", "export", -quantity_w, price_mct, cash, 0, seller_w)))
+
+
+EVENTS: list[Event] = [
+    opened(1, T0),
+    opened(2, T1),
+    Accepted(3, "lv", "ben", "b1", T0, "export", "sell", 1_000, 2_000),
+    Accepted(4, "lv", "ann", "a1", T0, "export", "buy", 1_200, 6_000),
+    traded(5, 600, 2_000, 2_600, 1_400),
+    Blocked(6, "lv", "ann", "a1", T0, "export", "voltage_max", "bus 886", "b", 600, 0),
+    Replaced(7, "lv", "ann", "r1", "a1", T0, "export", "buy", 1_000, 400, 8_000, False),
+    Blocked(8, "lv", "ann", "a1", T0, "export", "voltage_max", "bus 886", "b", 400, 300),
+    traded(9, 300, 2_000, 2_900, 1_100),
+    Rejected(10, "lv", "cem", "c1", "not_covered", "at most 1500 W"),
+    Accepted(11, "lv", "cem", "c2", T1, "import", "buy", 500, 9_000),
+    Cancelled(12, "lv", "cem", "", "c2", T1, "import", "buy", 500, "gate"),
+]
+HELD = [[(2_900, 3_000), (1_100, 3_000), (2_000, 3_000)], [(2_000, 3_000)] * 3]
+SECURE = report.Certificate(
+    "the allocation", 40, (0.95, 0.96, 0.97), (1.05, 1.04, 1.09), (0.9, 1.1), "line 1 phase a", 0.8, "a exports, b imports", 0
+)
+
+
+def a_run(**changes: object) -> report.Run:
+    delivered = live(fleet(CONNECTIONS, 3), T0, LENGTH_MS, HELD)
+    homes = [HomeResult(name, "home", [one for one in delivered if one.customer == name]) for name in ("ann", "ben", "cem")]
+    for home, latencies in zip(homes, ([1_000, 2_000], [3_000], []), strict=True):
+        home.latencies_us, home.requests = latencies, len(latencies)
+    feeder = pictures.Feeder(
+        {0: (0.0, 0.0), 1: (1.0, 0.0), 2: (1.0, 1.0)}, [(0, 1, 0.8), (1, 2, 0.3)],
+        {0: (0.09, 0.09, 0.09), 1: (0.03, 0.05, 0.02), 2: (0.01, 0.04, 0.02)}, [(1, 0), (2, 0), (2, 2)], 0,
+    )  # fmt: skip
+    run = report.Run(
+        network="a street", seed=3, interval_ms=LENGTH_MS, speed=120.0, wall_s=12.0, machine="a machine", broker="amqtt",
+        connections=CONNECTIONS, places=PLACES, events=EVENTS, fleet=FleetResult("lv", 3, True, homes, []),
+        certificates=[SECURE, dataclasses.replace(SECURE, subject="the interval at 14:00", voltage_max_pu=(1.06, 1.02, 1.08))],
+        replay=report.Replay(12, 12, "digest", True, 0.1), feeder=feeder,
+    )  # fmt: skip
+    return dataclasses.replace(run, **changes)  # type: ignore[arg-type]
+
+
+def summarised(run: report.Run) -> dict[str, object]:
+    return report.summary(run, report.gather(run))
+
+
+def test_the_events_are_counted():
+    market = figures.fold(EVENTS, LENGTH_MS)
+    assert (market.orders, market.replaced, len(market.trades), market.blocked) == (3, 1, 2, 2)
+    assert market.cancelled == {"gate": 1}
+    assert market.refusals == {"not_covered": 1}
+    assert market.blocked_rows == {"voltage_max of bus 886, phase b": 2}
+    assert market.problems == []
+
+
+def test_what_one_order_could_not_trade_counts_once_at_its_largest():
+    assert figures.fold(EVENTS, LENGTH_MS).blocked_w == {(T0, "export"): 600}
+
+
+def test_limits_after_trading_are_the_allocation_and_the_legs():
+    market = figures.fold(EVENTS, LENGTH_MS)
+    assert market.holding[T0, "export"] == {"ann": 2_900, "ben": 1_100, "cem": 2_000}
+    assert market.allocation[T0, "export"] == {"ann": 2_000, "ben": 2_000, "cem": 2_000}
+    assert [market.envelopes(start_ms, ["ann", "ben", "cem"], traded=True) for start_ms in (T0, T1)] == HELD
+
+
+def test_surplus_is_bids_above_asks_on_the_watts_that_traded_for_a_quarter_of_an_hour():
+    market = figures.fold(EVENTS, LENGTH_MS)
+    by_hand = 0.6 * 0.25 * (6_000 - 2_000) + 0.3 * 0.25 * (8_000 - 2_000)  # kW x h x mct; after the replacement Ann bids 8000
+    assert market.surplus_mct == pytest.approx(by_hand)
+    assert market.turnover_mct == 300 + 150
+    assert market.price_mean_mct("export") == 2_000
+    assert market.price_mean_mct("import") is None
+
+
+def test_a_ledger_that_contradicts_its_legs_is_a_problem():
+    wrong = [*EVENTS[:4], traded(5, 600, 2_000, 9_999, 1_400)]
+    assert figures.fold(wrong, LENGTH_MS).problems == ["trade 5: ann holds 2600 W, the leg says 9999 W"]
+
+
+def test_a_trade_of_many_legs_is_one_trade():
+    legs = (
+        Leg("ann", "a1", "buy", "export", 500, 2_000, -240, 700, 2_500), Leg("ben", "b1", "sell", "export", -700, 1_000, 175, 300, 1_300),
+        Leg("cem", "c1", "sell", "export", -100, 2_600, 65, 0, 1_900),
+    )  # fmt: skip
+    accepted = Accepted(5, "lv", "cem", "c1", T0, "export", "sell", 100, 2_600)
+    market = figures.fold([*EVENTS[:4], accepted, Traded(6, "lv", T0, legs)], LENGTH_MS)
+    trade = market.trades[0]
+    assert (trade.buyer, trade.sellers, trade.received_w, trade.given_w) == ("ann", ("ben", "cem"), 500, 800)
+
+
+@pytest.mark.parametrize(
+    ("ordered", "share", "expected"),
+    [([1, 2, 3, 4], 0.5, 2), ([1, 2, 3, 4], 0.99, 4), ([7], 0.5, 7), (list(range(1, 101)), 0.99, 99), (list(range(1, 101)), 0.5, 50)],
+)
+def test_quantiles_are_nearest_rank(ordered, share, expected):
+    assert figures.quantile(ordered, share) == expected
+
+
+def test_the_summary_of_a_good_run():
+    found = summarised(a_run())
+    assert found["problems"] == []
+    assert found["requests"] == {"sent": 3, "lost": 0, "p50_ms": 2.0, "p99_ms": 3.0, "max_ms": 3.0}
+    assert found["envelopes"]["export"]["before"] == {"smallest_w": 2_000, "median_w": 2_000, "largest_w": 2_000}
+    assert found["envelopes"]["export"]["after"] == {"smallest_w": 1_100, "median_w": 2_000, "largest_w": 2_900}
+    assert found["certificate"]["voltage_max_pu"] == (1.06, 1.04, 1.09)
+    assert found["certificate"]["corners"] == 80
+    assert found["certificate"]["worst_corner"] == "a exports, b imports"
+
+
+def test_without_trades_the_counterfactual_is_the_run():
+    run = a_run(events=EVENTS[:2])
+    untraded = live(fleet(CONNECTIONS, 3), T0, LENGTH_MS, [[(2_000, 3_000)] * 3] * 2)
+    homes = [HomeResult(name, "home", [one for one in untraded if one.customer == name]) for name in ("ann", "ben", "cem")]
+    found = summarised(dataclasses.replace(run, fleet=FleetResult("lv", 3, True, homes, [])))
+    assert found["energy_kwh"]["with"] == found["energy_kwh"]["without"]
+    assert found["welfare_gain_eur"] == 0
+    assert found["problems"] == []
+
+
+def test_replaying_the_homes_on_the_ledgers_limits_gives_what_they_lived_through():
+    facts = report.gather(a_run())
+    again = figures.counterfactual(facts.market, CONNECTIONS, 3, traded=True)
+    assert sorted(map(repr, again)) == sorted(map(repr, facts.lived))
+
+
+BROKEN = [
+    (lambda run: {"certificates": [dataclasses.replace(SECURE, violations=2)]}, "2 AC violations in the allocation"),
+    (lambda run: {"replay": dataclasses.replace(run.replay, same=False)}, "the replay of the journal differs"),
+    (lambda run: {"events": EVENTS[:8]}, "1 deliveries under an envelope that is not the ledger's, first ben"),
+    (lambda run: {"fleet": FleetResult("lv", 3, False, run.fleet.homes, ["ann: lost it"])}, "fleet: ann: lost it"),
+    (lambda run: {"fleet": FleetResult("lv", 3, True, run.fleet.homes[:2], [])}, "4 deliveries, 6 were due"),
+]
+
+
+@pytest.mark.parametrize(("change", "problem"), BROKEN)
+def test_what_a_run_must_not_show_is_named(change, problem):
+    run = a_run()
+    if "not the ledger's" in problem:
+        run = dataclasses.replace(run, fleet=FleetResult("lv", 3, True, run.fleet.homes[1:2], []))
+    found = summarised(dataclasses.replace(run, **change(run)))
+    assert any(text.startswith(problem) for text in found["problems"]), found["problems"]
+
+
+def test_lost_acknowledgements_and_missing_envelopes_are_problems():
+    run = a_run()
+    run.fleet.homes[0].lost, run.fleet.homes[1].missing_envelopes = 1, 2
+    assert [text[:2] for text in summarised(run)["problems"]] == ["1 ", "2 "]
+
+
+def test_a_delivery_outside_its_envelope_is_a_problem():
+    run = a_run()
+    first = run.fleet.homes[0].delivered[0]
+    changed = {field: getattr(first, field) for field in first.__struct_fields__} | {"net_w_max": first.export_w + 1}
+    run.fleet.homes[0].delivered[0] = type(first)(**changed)
+    assert summarised(run)["problems"] == ["1 deliveries outside their envelope"]
+
+
+def test_the_report_folder_is_complete_and_the_page_needs_nothing_else(tmp_path: Path):
+    found = report.write(a_run(), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"report.json", "summary.md", "index.html", "trades.csv", "homes.csv", *page.PICTURES}
+    assert json.loads((tmp_path / "report.json").read_text())["market"]["trades"] == 2
+    text = (tmp_path / "index.html").read_text()
+    assert "http" not in text.replace("http-equiv", "")
+    assert text.count("data:image/png;base64,") == 4
+    assert found["problems"] == []
+    assert "No violation" in text
+    assert len((tmp_path / "homes.csv").read_text().splitlines()) == 1 + 6
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in page.PICTURES)
+
+
+def test_a_run_in_which_nothing_happened_still_has_a_report(tmp_path: Path):
+    run = a_run(events=[], certificates=[], replay=None, feeder=None, fleet=FleetResult("lv", 3, False, [], ["no broker"]))
+    found = report.write(run, tmp_path)
+    assert "fleet: no broker" in found["problems"]
+    assert "This run failed" in (tmp_path / "index.html").read_text()
+    assert "This run failed" in (tmp_path / "summary.md").read_text()
+
+
+def test_the_page_escapes_what_it_is_given(tmp_path: Path):
+    report.write(a_run(network="<script>alert(1)</script>"), tmp_path)
+    assert "<script>" not in (tmp_path / "index.html").read_text()
