@@ -140,7 +140,7 @@ def draw_feeder(path: Path, feeder: Feeder, caption: str) -> None:
     is_single = all(len(set(phases)) == 1 for phases in feeder.margin_pu.values())
     reach = max(1.0, 100 * max(margin for phases in feeder.margin_pu.values() for margin in phases))
     loading = 100 * max(loading for _, _, loading in feeder.branches)
-    with _figure(path, "Where the network is tight", caption, *((10, 7.6) if is_single else (13, 5.7))) as figure:
+    with _figure(path, "Where the network is tight", caption, *((11.5, 8) if is_single else (13, 5.7))) as figure:
         panels = [figure.subplots()] if is_single else list(figure.subplots(1, 3, sharex=True, sharey=True))
         for phase, axes in enumerate(panels):
             lines = _feeder_panel(axes, feeder, phase, reach, {0, 1, 2} if is_single else {phase})
