@@ -5,7 +5,8 @@
                                     where self-trades matter every order without an owner gets a customer of its own)
     id                              request id of the Place; a repeated id is answered Repeated or id_reused: both `rejected`
     GTC, IOC, FOK                   gate, ioc, fok
-    market order                    a limit at the edge of the price band that never rests: IOC unless FOK
+    market order                    a limit at the edge of the price band that never rests: IOC unless FOK; a peer's market order
+                                    that stays in the book is skipped
     max_slippage                    a limit that many ticks beyond the opposite best, IOC
     reduce, qty, qty_delta          Replace with the TOTAL that leaves the wanted open quantity
     replace_total                   Replace
@@ -30,6 +31,13 @@ Level = list[int]
 
 AREA, INTERVAL_MS, NOBODY = "scenario", 0, "nobody"
 TIME_IN_FORCE = {"GTC": "gate", "IOC": "ioc", "FOK": "fok"}
+FIELDS = {
+    "new": {"id", "side", "type", "price", "qty", "tif", "owner", "budget", "max_slippage"},
+    "cancel": {"id", "owner"},
+    "reduce": {"id", "owner", "qty"},
+    "replace": {"id", "owner", "price", "qty_delta", "qty", "new_id"},
+    "replace_total": {"id", "owner", "price", "total_qty", "new_id"},
+}
 
 
 class SkippedError(Exception):
@@ -93,11 +101,14 @@ class Market:
 
     def take(self, do: Json, expect: Json) -> Step:
         """Does one step and remembers what it did."""
-        operations = {"new": self._new, "cancel": self._cancel} | dict.fromkeys(("reduce", "replace", "replace_total"), self._replace)
-        if do["op"] not in operations:
-            raise SkippedError(f"limex has no operation {do['op']!r}")
+        operation = do["op"]
+        if operation not in FIELDS:
+            raise SkippedError(f"limex has no operation {operation!r}")
+        strange = sorted(field for field in do.keys() - FIELDS[operation] - {"op"} if do[field] is not None)
+        if strange:
+            raise SkippedError(f"limex has no {', '.join(strange)} in {operation!r}")
         self.steps.append(Step(fills=[]))
-        operations[do["op"]](do, expect)
+        {"new": self._new, "cancel": self._cancel}.get(operation, self._replace)(do, expect)
         self.engine.check()
         return self.steps[-1]
 
@@ -108,7 +119,8 @@ class Market:
         name, customer = str(do["id"]), self._owner(do)
         price, time_in_force = self._price_and_force(do)
         self._apply(Place(AREA, customer, name, INTERVAL_MS, "export", do["side"], do["qty"], price, time_in_force), None)
-        if do.get("type") == "market" and time_in_force == "ioc" and expect.get("status") == "resting" != self.steps[-1].status:
+        remainder = do.get("type") == "market" and (do.get("tif") or "GTC") == "GTC" and self.steps[-1].status == "cancelled"
+        if remainder and expect.get("status") != "cancelled":
             raise SkippedError("a market order never rests in limex: what does not trade at once is cancelled")
 
     def _refuse_new(self, do: Json, expect: Json) -> None:
@@ -153,7 +165,7 @@ class Market:
         if do["op"] == "replace_total":
             return do["total_qty"]
         if do["op"] == "reduce":
-            return traded + max(0, resting - do["qty"])
+            return traded + max(0, resting - do["qty"]) if do["qty"] > 0 else -1  # a cut by nothing or less is refused
         return traded + (do["qty"] if do.get("qty") is not None else max(0, resting + do.get("qty_delta", 0)))
 
     def _find(self, do: Json) -> tuple[str, Order | None]:

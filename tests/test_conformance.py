@@ -84,11 +84,14 @@ def test_a_step_that_cannot_be_read_fails_the_scenario(step: dict[str, object]) 
         (BUY | {"tif": "FOK", "budget": 1500}, "already bound what a home pays"),
         ({"op": "auction", "id": "x"}, "no operation 'auction'"),
         (BUY | {"type": "stop"}, "no order type 'stop'"),
+        (BUY | {"display_qty": 10}, "no display_qty in 'new'"),
+        (BUY | {"type": "market", "qty": 130}, "a market order never rests in limex"),
+        (BUY | {"id": "s", "side": "sell"}, "names one order as long as its interval lives"),
     ],
-    ids=["budget", "auction", "stop"],
+    ids=["budget", "auction", "stop", "iceberg", "resting market order", "id again"],
 )
 def test_what_limex_does_not_have_is_skipped_by_name_and_with_the_reason(step: dict[str, object], reason: str) -> None:
-    verdict = verdict_on({}, step)
+    verdict = verdict_on({"status": "resting"}, step)
     assert verdict.outcome == "skipped"
     assert reason in verdict.text
 
