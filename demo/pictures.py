@@ -102,7 +102,7 @@ def draw_envelopes(path: Path, homes: Sequence[HomeEnvelope], shown_ms: Mapping[
             axes.set_title(f"{direction.capitalize()} limits of the interval at {clock(shown_ms[direction])}: {moved:.1f} kW changed hands")
             axes.set_ylabel(f"{direction} limit, kW")
         lower.invert_yaxis()
-        lower.set_xticks(places, [home.customer.rsplit("-", 1)[-1] for home in homes], fontsize=7)
+        lower.set_xticks(places, _short([home.customer for home in homes]), fontsize=7)
         lower.set_xlim(min(places) - 1, max(places) + 1)
         for phase in dict.fromkeys(home.phase for home in homes):
             mine = [place for place, home in zip(places, homes, strict=True) if home.phase == phase]
@@ -112,6 +112,12 @@ def draw_envelopes(path: Path, homes: Sequence[HomeEnvelope], shown_ms: Mapping[
             )  # fmt: skip
         handles, labels = upper.get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper right", ncols=4, bbox_to_anchor=(0.99, 0.985))
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """The numbers at the end of the names where these tell them apart, else the names' last six letters."""
+    numbers = [name[len(name.rstrip("0123456789")) :] for name in names]
+    return numbers if all(numbers) and len(set(numbers)) == len(names) else [name[-6:] for name in names]
 
 
 def _places(groups: Sequence[str]) -> list[float]:
@@ -197,7 +203,6 @@ def draw_prices(
 
 
 def _price_panel(axes: Axes, trades: Sequence[TradePoint], intervals_ms: Sequence[int], direction: str) -> None:
-    colour = ORANGE if direction == "export" else BLUE
     means = []
     for index, interval_ms in enumerate(intervals_ms):
         mine = [trade for trade in trades if trade.interval_ms == interval_ms]
@@ -205,7 +210,7 @@ def _price_panel(axes: Axes, trades: Sequence[TradePoint], intervals_ms: Sequenc
         means.append(sum(trade.watts * trade.price_mct for trade in mine) / watts / 1000 if watts else float("nan"))
         axes.scatter(
             [index + 0.06 + 0.88 * (rank + 0.5) / len(mine) for rank in range(len(mine))], [trade.price_mct / 1000 for trade in mine],
-            s=[6 + trade.watts / 16 for trade in mine], color=colour, alpha=0.42, linewidths=0,
+            s=[6 + trade.watts / 16 for trade in mine], color=GREEN, alpha=0.4, linewidths=0,
             label=None if index else "trade (area: watts)",
         )  # fmt: skip
     begins = range(len(means))
