@@ -99,27 +99,28 @@ class Resident:
 
 
 async def run(spec: FleetSpec) -> FleetResult:
-    """All homes from connecting to the last delivery."""
+    """All homes from connecting to the last delivery, or until SIGTERM."""
     models = fleet([home.connection() for home in spec.homes], spec.seed)
     residents = [Resident(spec, home, model) for home, model in zip(spec.homes, models, strict=True)]
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     errors: list[str] = []
-    try:
-        await _enter(residents)
-        clock = spec.clock or await _clock()
-        lives = [asyncio.create_task(resident.live(clock), name=resident.result.customer) for resident in residents]
-        complete = await _until_done(lives, stopped, errors)
-    except (HomeError, LinkError) as error:
-        errors.append(str(error))
-        complete = False
+    living, stop = asyncio.create_task(_live(spec, residents, stopped, errors)), asyncio.create_task(stopped.wait())
+    await asyncio.wait((living, stop), return_when=asyncio.FIRST_COMPLETED)
+    for task in (living, stop):
+        task.cancel()
+    outcome, _ = await asyncio.gather(living, stop, return_exceptions=True)
+    if isinstance(outcome, HomeError | LinkError):
+        errors.append(str(outcome))
+    elif isinstance(outcome, Exception):
+        raise outcome
     await asyncio.gather(*(resident.client.__aexit__(None, None, None) for resident in residents), return_exceptions=True)
-    return FleetResult(spec.area, spec.seed, complete and not errors, [resident.finish() for resident in residents], errors)
+    return FleetResult(spec.area, spec.seed, outcome is None and not errors, [resident.finish() for resident in residents], errors)
 
 
-async def _enter(residents: Sequence[Resident]) -> None:
-    """Connects all, a few at a time: a broker under start should not see 55 handshakes at once."""
+async def _live(spec: FleetSpec, residents: Sequence[Resident], stopped: asyncio.Event, errors: list[str]) -> None:
+    """Returns after the last delivery; a home that fails is reported and does not stop the others."""
     gate = asyncio.Semaphore(CONNECTING_AT_ONCE)
 
     async def enter(resident: Resident) -> None:
@@ -127,34 +128,39 @@ async def _enter(residents: Sequence[Resident]) -> None:
             await resident.client.__aenter__()
 
     await asyncio.gather(*(enter(resident) for resident in residents))
-
-
-async def _clock() -> Clock:
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    return msgspec.json.decode(await asyncio.to_thread(sys.stdin.readline), type=Clock)
-
-
-async def _until_done(lives: Sequence[asyncio.Task[None]], stopped: asyncio.Event, errors: list[str]) -> bool:
-    """True when every home came to its last delivery; a home that fails is reported and does not stop the others."""
-    stop = asyncio.create_task(stopped.wait())
-    done: set[asyncio.Task[None]] = set()
-    while len(done) < len(lives) and not stop.done():
-        await asyncio.wait((stop, *(life for life in lives if life not in done)), return_when=asyncio.FIRST_COMPLETED)
-        done = {life for life in lives if life.done()}
-    stop.cancel()
-    for life in lives:
-        life.cancel()
-    outcomes = await asyncio.gather(*lives, return_exceptions=True)
-    for life, outcome in zip(lives, outcomes, strict=True):
+    watch: asyncio.Task[None] | None = None
+    clock = spec.clock
+    if clock is None:
+        parent = await _parent()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        clock = msgspec.json.decode(await parent.readline(), type=Clock)
+        watch = asyncio.create_task(_until_orphaned(parent, stopped))
+    outcomes = await asyncio.gather(*(resident.live(clock) for resident in residents), return_exceptions=True)
+    if watch is not None:
+        watch.cancel()
+    for resident, outcome in zip(residents, outcomes, strict=True):
         if isinstance(outcome, Exception):
-            errors.append(f"{life.get_name()}: {type(outcome).__name__}: {outcome}")
-    return len(done) == len(lives)
+            errors.append(f"{resident.result.customer}: {type(outcome).__name__}: {outcome}")
+
+
+async def _parent() -> asyncio.StreamReader:
+    """Standard input from here on."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
+async def _until_orphaned(parent: asyncio.StreamReader, stopped: asyncio.Event) -> None:
+    """Whoever sent us keeps our standard input open; when it closes there is nobody left to live for."""
+    await parent.read()
+    stopped.set()
 
 
 def main() -> int:
     """Exit code 0 when every home lived to the end, 1 otherwise."""
-    spec = msgspec.json.decode(sys.stdin.readline(), type=FleetSpec)
+    with open(0, "rb", buffering=0, closefd=False) as line:  # unbuffered: the rest of standard input is read elsewhere
+        spec = msgspec.json.decode(line.readline(), type=FleetSpec)
     result = asyncio.run(run(spec))
     payload = msgspec.json.encode(result)
     if spec.results is None:
