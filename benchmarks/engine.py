@@ -37,14 +37,19 @@ class Mix(msgspec.Struct, frozen=True):
 
 
 class EngineFigures(msgspec.Struct, frozen=True):
-    """`command` is per command, each the least of its rounds; `pause_us` the longest single time that was really seen."""
+    """`command` is per command, each the least of its rounds; `pause_us` the longest single time that was really seen.
+
+    `per_cpu_s` counts the processor's time only: what the process would do if nobody else wanted its core.
+    """
 
     feeder: str
+    rows: int
     stream: str
     mix: Mix
     rounds: int
     per_s_median: int
     per_s_best: int
+    per_cpu_s: int
     command: Spread
     slowest: dict[str, float]
     pause_us: float
@@ -64,16 +69,19 @@ def measure(feeder: Feeder, *, quick: bool, progress: Progress) -> list[EngineFi
 
 def _measure(feeder: Feeder, stream: Stream, rounds: int) -> EngineFigures:
     mix = _mix(stream.commands)
-    times_ns = [_whole_round(stream.commands) for _ in range(rounds)]
+    walls_ns, cpus_ns = zip(*(_whole_round(stream.commands) for _ in range(rounds)), strict=True)
     per_command = [_timed_round(stream.commands) for _ in range(max(3, rounds // 2))]
     least = np.min([times for times, _ in per_command], axis=0)
     kinds = np.array([type(command).__name__ for command in _running(stream.commands)])
     slowest = {str(kind): round(float(least[kinds == kind].max()) / 1000, 1) for kind in np.unique(kinds)}
     count = len(kinds)
     return EngineFigures(
-        feeder.size, stream.name, mix, rounds, int(count / np.median(times_ns) * 1e9), int(count / min(times_ns) * 1e9),
-        spread(least), dict(sorted(slowest.items(), key=lambda item: -item[1])),
-        float(max(times.max() for times, _ in per_command)) / 1000, min(collector for _, collector in per_command) / 1000,
+        feeder=feeder.size, rows=feeder.polytope.n_rows, stream=stream.name, mix=mix, rounds=rounds,
+        per_s_median=int(count / np.median(walls_ns) * 1e9), per_s_best=int(count / min(walls_ns) * 1e9),
+        per_cpu_s=int(count / np.median(cpus_ns) * 1e9), command=spread(least),
+        slowest=dict(sorted(slowest.items(), key=lambda item: -item[1])),
+        pause_us=float(max(times.max() for times, _ in per_command)) / 1000,
+        collector_us=min(collector for _, collector in per_command) / 1000,
     )  # fmt: skip
 
 
@@ -89,15 +97,15 @@ def _opened(commands: tuple[Command, ...]) -> Engine:
     return engine
 
 
-def _whole_round(commands: tuple[Command, ...]) -> int:
-    """Nanoseconds for all commands."""
+def _whole_round(commands: tuple[Command, ...]) -> tuple[int, int]:
+    """Nanoseconds for all commands: of the wall clock, and of this process."""
     engine, running = _opened(commands), _running(commands)
     apply = engine.apply
     with no_collector():
-        began = time.perf_counter_ns()
+        began, began_cpu = time.perf_counter_ns(), time.process_time_ns()
         for command in running:
             apply(command)
-        return time.perf_counter_ns() - began
+        return time.perf_counter_ns() - began, time.process_time_ns() - began_cpu
 
 
 def _timed_round(commands: tuple[Command, ...]) -> tuple[npt.NDArray[np.int64], int]:

@@ -99,7 +99,7 @@ def _compute(network: Network, progress: Progress) -> Feeder:
 def synthetic(customers: int, rows: int, seed: int = 1) -> Feeder:
     """Random rows that the envelopes fill: the size of a feeder without its physics."""
     random = np.random.default_rng(seed)
-    coefficients = random.random((rows, 2 * customers)) * (random.random((rows, 2 * customers)) < 0.5)
+    coefficients = random.random((rows, 2 * customers)) * (random.random((rows, 2 * customers)) < 0.1)
     caps, floors = np.full(2 * customers, 10_000), np.full(2 * customers, 500)
     slack = coefficients.sum(axis=1) * 2_000
     labels = [RowLabel("thermal", f"line {row}", "abc") for row in range(rows)]

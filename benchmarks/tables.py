@@ -1,0 +1,134 @@
+"""The figures as people read them: one table per part, every figure with its peer, its bound or its target beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from benchmarks.check import CheckFigures
+    from benchmarks.engine import EngineFigures
+    from benchmarks.latency import LatencyFigures
+    from benchmarks.measure import Spread
+    from benchmarks.replay_speed import ReplayFigures
+
+ENGINE_TARGET_PER_S = 150_000
+PAUSE_TARGET_US = 5_000
+CALL_TARGET_US = 1.0
+WIDTH = 130
+
+
+def printer(*, quiet: bool) -> Callable[[RenderableType], None]:
+    if quiet:
+        return lambda _: None
+    return Console(width=WIDTH, highlight=False).print
+
+
+def heading(found: dict[str, Any]) -> RenderableType:
+    machine = found["machine"]
+    return (
+        f"$ {found['command']}\n{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}\n"
+        f"{machine['packages']}\nload average before: {found['load']}\nfeeder: {found['feeder']}\n"
+    )
+
+
+def engine(figures: list[EngineFigures]) -> RenderableType:
+    table = _table(
+        f"Engine, one Python process (target on the demo's stream: {ENGINE_TARGET_PER_S:,} commands/s, no pause over 5 ms)",
+        "stream", "network check", "commands/s", "best round", "per CPU s", "p50 us", "p99 us", "max us", "longest pause", "collector",
+    )  # fmt: skip
+    for one in figures:
+        table.add_row(
+            one.stream, _switch(one), f"{one.per_s_median:,}", f"{one.per_s_best:,}", f"{one.per_cpu_s:,}",
+            f"{one.command.p50_us:.1f}", f"{one.command.p99_us:.1f}", f"{one.command.max_us:.0f}", f"{one.pause_us / 1000:.1f} ms",
+            f"{one.collector_us / 1000:.1f} ms",
+        )  # fmt: skip
+    note = "p50, p99, max: each command's least time over the rounds. Longest pause: the worst single time seen, whatever caused it."
+    return Group(table, note, "", *(_mix(one) for one in figures), "")
+
+
+def _mix(one: EngineFigures) -> str:
+    slowest = ", ".join(f"{kind} {us:.0f} us" for kind, us in one.slowest.items())
+    return (
+        f"{one.stream}, network check {_switch(one)}: {_counts(one.mix.commands)}\n  led to {_counts(one.mix.events)}\n"
+        f"  refused: {_counts(one.mix.rejects) or 'none'}; {one.mix.fills_per_command:.2f} trades per request\n  slowest: {slowest}"
+    )  # fmt: skip
+
+
+def _switch(one: EngineFigures) -> str:
+    return "off" if one.rows == 0 else "on"
+
+
+def check(figures: CheckFigures) -> RenderableType:
+    table = _table(f"One trade's check on {figures.feeder}", "way", "us", "times the closed form", "what it gives")
+    shares = f"whole {figures.whole_share:.0%}, part {figures.part_share:.0%}, nothing {figures.nothing_share:.0%}"
+    asked = f"{shares} of {figures.trades:,} trades"
+    flows = "two AC power flows (pandapower)"
+    solver = f"within 1 % for {figures.osqp_within_one_percent:.0%}, more over for {figures.osqp_insecure:.0%}, eps 1e-3"
+    rows: list[tuple[str, float | None, str]] = [
+        ("an empty call of compiled code", figures.empty_call_us, "nothing: the floor of a call"),
+        ("closed form, inside compiled code", figures.loop_us, "exact quantity, committed"),
+        (f"closed form, per Python call (target {CALL_TARGET_US:g} us)", figures.call_us, f"exact quantity, committed; {asked}"),
+        ("blocking row, per Python call", figures.blocking_row_us, "which row stops a pair"),
+        ("OSQP, set up once, updated per trade", figures.osqp_us, solver),
+        (flows, figures.power_flows_us, "yes or no, for one corner"),
+    ]
+    for name, us, gives in rows:
+        table.add_row(name, "not measured" if us is None else f"{us:,.2f}", "" if us is None else f"{us / figures.call_us:,.2f}", gives)
+    return Group(table, "")
+
+
+def mqtt(figures: list[LatencyFigures]) -> RenderableType:
+    groups: list[RenderableType] = []
+    for one in figures:
+        title = f"Order to acknowledgement over MQTT, QoS 1, {one.broker}"
+        table = _table(title, "loop", "what", "p50 us", "p99 us", "max us", "p50 / echo")
+        opened = f"open, {one.rate_per_s}/s"
+        _pair(table, "closed", one.echo_closed, one.ack_closed)
+        _pair(table, opened, one.echo_open, one.ack_open)
+        table.add_row("", "the journal's commit alone", *_us(one.commit), f"{one.commit.p50_us / one.echo_closed.p50_us:.2f}")
+        bound = 2 * one.echo_closed.p50_us + one.commit.p50_us
+        note = f"closed loop: p50 {one.ack_closed.p50_us:.0f} us, target 2 echoes + commit = {bound:.0f} us, ratio {one.target_ratio:.2f}\n"
+        groups += [table, note]
+    return Group(*groups)
+
+
+def replay(figures: ReplayFigures) -> RenderableType:
+    title = f"Replay of {figures.commands:,} commands ({figures.stream}) in {figures.batches} batches"
+    table = _table(title, "what", "commands/s", "of verify")
+    rows = (
+        ("replay.verify: read, decide, encode, digest, compare", figures.verify_per_s),
+        ("reading and decoding the journal alone", figures.read_per_s),
+        ("deciding alone", figures.decide_per_s),
+        ("the node, writing it to the disk", figures.node_per_s),
+    )
+    for name, per_s in rows:
+        table.add_row(name, f"{per_s:,}", f"{per_s / figures.verify_per_s:.2f}")
+    return Group(table, f"{figures.journal_bytes_per_command} bytes of journal per command; digest {figures.digest}\n")
+
+
+def _pair(table: Table, loop: str, echo: Spread, ack: Spread) -> None:
+    table.add_row(loop, "bare echo, same broker and client", *_us(echo), "1.00")
+    table.add_row(loop, "order to acknowledgement", *_us(ack), f"{ack.p50_us / echo.p50_us:.2f}")
+
+
+def _us(times: Spread) -> tuple[str, str, str]:
+    return f"{times.p50_us:,.0f}", f"{times.p99_us:,.0f}", f"{times.max_us:,.0f}"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        is_figure = any(unit in column for unit in ("us", "/s", "round", "CPU", "pause", "collector", "of verify", "closed form", "echo"))
+        table.add_column(column, justify="right" if number and is_figure else "left")
+    return table
+
+
+TABLES: dict[str, Callable[[Any], RenderableType]] = {"engine": engine, "check": check, "mqtt": mqtt, "replay": replay}
