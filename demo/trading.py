@@ -26,8 +26,7 @@ from exchange.commands import Direction, Side
 
 LEVEL_W = 200  # resolution of the worth curve
 WORTH_MCT_MIN = 1_500  # a limit worth less is not bought
-SPARE_MCT = 400  # a limit worth less is spare
-OFFER_MCT_MAX = 8_000  # a limit worth more is kept
+OFFERS_MCT = (400, 8_000, 30_000)  # an offer each for what is worth at most this: spare, dispensable, dear; the rest is kept
 KNOWN_AT_GATE, KNOWN_HALVES_MS = 0.95, 90 * MINUTE_MS  # accuracy of a forecast, and the lead that halves it
 PRICE_MOVE, QUANTITY_MOVE_W = 0.04, 200  # smaller changes are not worth a message
 
@@ -45,7 +44,7 @@ class Market(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """An order as the home would have it rest now. `slot` tells its one or two orders of a direction apart."""
+    """An order as the home would have it rest now. `slot` tells its orders in one book apart."""
 
     direction: Direction
     side: Side
@@ -205,12 +204,11 @@ def _bids(model: HomeModel, direction: Direction, curve: Levels, room_w: int, ma
 
 
 def _asks(model: HomeModel, direction: Direction, curve: Levels, room_w: int, market: Market) -> list[Wish]:
-    """Two asks: for what is spare, at the home's least price or somewhat below the market; for what is worth little, above its worth."""
-    spare = int((curve <= SPARE_MCT).sum())
-    offered = int((curve <= OFFER_MCT_MAX).sum())
+    """Up to three asks, for what is spare, dispensable and dear to the home: above its worth, or near the market if that is more."""
+    ends = [int((curve <= most).sum()) for most in OFFERS_MCT]
     anchor = market.last_mct[direction] or 3 * model.spare_mct
     found = []
-    for slot, (begin, end) in enumerate(((0, spare), (spare, offered))):
+    for slot, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
         if begin == end:
             continue
         least = max(model.spare_mct, curve[end - 1] * (1 + model.margin))
