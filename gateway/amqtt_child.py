@@ -9,7 +9,7 @@ What is wrong in exactly that version, and is overridden here (each has a test i
  5. A QoS 1 message is forgotten when the connection ends, or 5 s pass, before its PUBACK; and a PUBACK that comes while the
     packet is still being written is not recognised at all.
  6. A packet may announce 256 MB, and is read.
- 7. Delivery looks at every subscription of every client for every message.
+ 7. Delivery looks at every subscription of every client for every message, and delivers once for each filter that matches.
 
 The client id is the account's name, whatever the client says: so nobody can take over another's session. Subscriptions are granted
 and filtered at delivery, as mosquitto does it. The process ends when its standard input does, which is when its parent ends.
@@ -204,21 +204,23 @@ class FixedBroker(Broker):  # type: ignore[misc]
                 self._tasks_queue.append(asyncio.ensure_future(flow))
 
     async def _run_broadcast(self, running_tasks: deque[Any]) -> None:
-        """One message to whoever subscribed and may read it."""
+        """One message to whoever subscribed and may read it, once however many of a client's filters match."""
         broadcast = await self._broadcast_queue.get()
         topic = broadcast["topic"]
         filters = [topic] if topic in self._subscriptions else []
         filters += [wild for wild in self._subscriptions if ("+" in wild or "#" in wild) and self._matches(topic, wild)]
+        receivers: dict[str, tuple[Any, int]] = {}
         for topic_filter in filters:
-            for session, subscribed_qos in list(self._subscriptions.get(topic_filter, ())):
-                if not self._permits(session.username, topic, Action.RECEIVE):
-                    continue
-                qos = min(broadcast.get("qos", subscribed_qos), subscribed_qos)
-                handler = self._get_handler(session)
-                if session.transitions.state == "connected" and handler is not None:
-                    running_tasks.append(asyncio.ensure_future(handler.mqtt_publish(topic, broadcast["data"], qos, retain=False)))
-                elif not session.clean_session and qos >= QOS_1:
-                    await self._retain_broadcast_message(broadcast, qos, session)
+            for session, qos in self._subscriptions[topic_filter]:
+                if self._permits(session.username, topic, Action.RECEIVE):
+                    receivers[session.client_id] = (session, max(qos, receivers.get(session.client_id, (None, QOS_0))[1]))
+        for session, subscribed_qos in receivers.values():
+            qos = min(broadcast.get("qos", subscribed_qos), subscribed_qos)
+            handler = self._get_handler(session)
+            if session.transitions.state == "connected" and handler is not None:
+                running_tasks.append(asyncio.ensure_future(handler.mqtt_publish(topic, broadcast["data"], qos, retain=False)))
+            elif not session.clean_session and qos >= QOS_1:
+                await self._retain_broadcast_message(broadcast, qos, session)
 
 
 async def serve(configuration: Configuration) -> None:

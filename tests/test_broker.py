@@ -29,7 +29,7 @@ REQUEST = topics.request(AREA, "alice")
 STATE = topics.state(AREA)
 
 
-@pytest.fixture(scope="module", params=BROKERS)
+@pytest.fixture(params=BROKERS)
 def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     with start_broker(None, AREA, NAMES, kind=request.param) as running:
         yield running
@@ -246,6 +246,33 @@ def test_what_was_sent_while_away_is_delivered_on_return_and_only_to_its_owner(b
     run(scenario)
 
 
+def test_what_was_not_acknowledged_when_the_connection_broke_comes_again(broker: Broker) -> None:
+    async def scenario() -> None:
+        user, password = broker.credentials("alice")
+        async with Peer(broker, EXCHANGE) as exchange:
+            reader, writer = await asyncio.open_connection(broker.host, broker.port)
+            writer.write(connect_packet(user, password, REQUEST, b"will", keepalive_s=60))
+            writer.write(packet(0x82, b"\x00\x01" + text(RESPONSE.encode()) + b"\x01"))
+            await reader.readexactly(4 + 5)  # CONNACK, SUBACK
+            exchange.publish(RESPONSE, b"report")
+            assert b"report" in await reader.readuntil(b"report")
+            writer.transport.abort()  # without a PUBACK
+            async with Peer(broker, "alice") as alice:
+                await until(lambda: alice.payloads(RESPONSE) == [b"report"], "it is lost")
+
+    run(scenario)
+
+
+def test_overlapping_subscriptions_deliver_once(broker: Broker) -> None:
+    async def scenario() -> None:
+        async with Peer(broker, EXCHANGE) as exchange, Peer(broker, "alice").subscribed("#", RESPONSE, "limex/#", STATE) as alice:
+            exchange.publish(RESPONSE, b"report")
+            await fence(exchange, alice)
+            assert alice.payloads(RESPONSE) == [b"report"]
+
+    run(scenario)
+
+
 def test_a_client_that_stops_answering_is_disconnected_and_its_will_is_sent(broker: Broker) -> None:
     """A frozen process: its kernel keeps the connection open, but no ping comes."""
 
@@ -253,7 +280,7 @@ def test_a_client_that_stops_answering_is_disconnected_and_its_will_is_sent(brok
         async with Peer(broker, EXCHANGE).subscribed(topics.requests(AREA)) as exchange:
             user, password = broker.credentials("bob")
             frozen = socket.create_connection((broker.host, broker.port))
-            frozen.sendall(connect_packet("bob", user, password, topics.request(AREA, "bob"), b"frozen", keepalive_s=1))
+            frozen.sendall(connect_packet(user, password, topics.request(AREA, "bob"), b"frozen", keepalive_s=1))
             try:
                 await until(lambda: b"frozen" in exchange.payloads(topics.request(AREA, "bob")), "no will")
             finally:
@@ -387,11 +414,16 @@ def _listens(port: int) -> bool:
     return True
 
 
-def connect_packet(client_id: str, user: str, password: str, will_topic: str, will: bytes, keepalive_s: int) -> bytes:
-    """MQTT 3.1.1 CONNECT with user, password and a will of QoS 1, in a clean session."""
-    body = b"\x00\x04MQTT\x04" + bytes([0b11001110]) + struct.pack("!H", keepalive_s)
-    for text in (client_id.encode(), will_topic.encode(), will, user.encode(), password.encode()):
-        body += struct.pack("!H", len(text)) + text
+def connect_packet(user: str, password: str, will_topic: str, will: bytes, keepalive_s: int) -> bytes:
+    """MQTT 3.1.1 CONNECT with user, password and a will of QoS 1, in a persistent session."""
+    head = b"\x00\x04MQTT\x04" + bytes([0b11001100]) + struct.pack("!H", keepalive_s)
+    return packet(0x10, head + b"".join(map(text, (user.encode(), will_topic.encode(), will, user.encode(), password.encode()))))
+
+
+def text(content: bytes) -> bytes:
+    return struct.pack("!H", len(content)) + content
+
+
+def packet(kind: int, body: bytes) -> bytes:
     length = len(body)
-    encoded = bytes([length]) if length < 128 else bytes([length % 128 | 0x80, length // 128])
-    return b"\x10" + encoded + body
+    return bytes([kind]) + (bytes([length]) if length < 128 else bytes([length % 128 | 0x80, length // 128])) + body
