@@ -61,12 +61,16 @@ def run_scenario(scenario: Json) -> Verdict:
                 return Verdict(name, "failed", f"step {number} ({_told(do)}): " + "; ".join(found))
     except SkippedError as skip:
         return Verdict(name, "skipped", str(skip))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Verdict(name, "failed", f"step {number} ({_told(do)}): not readable: {type(error).__name__} {error}")
+    except AssertionError as error:
+        return Verdict(name, "failed", f"step {number} ({_told(do)}): an invariant of limex broke: {error}")
     return Verdict(name, "passed")
 
 
 def _told(do: Json) -> str:
+    if not isinstance(do, dict):
+        return str(do)
     return " ".join(f"{value}" if key in ("op", "id") else f"{key}={value}" for key, value in do.items() if value is not None)
 
 

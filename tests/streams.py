@@ -35,17 +35,25 @@ TERMS = {
 }
 
 
-def rows_of(area: str) -> list[Polytope]:
-    """Without a network, and with rows that bind: a feeder, a phase, an import limit and a row that couples both directions."""
+def rows_of(area: str, random: Random) -> list[Polytope]:
+    """Without a network; rows drawn at random; a feeder, a phase, an import limit and a row that couples both directions."""
     terms = TERMS[area]
     caps = [term.rating_export_w for term in terms] + [term.rating_import_w for term in terms]
+    least = [term.failsafe_export_w for term in terms] + [term.failsafe_import_w for term in terms]
     n = len(terms)
     far = [1.0 + 0.6 * position for position in range(n)]
     rows = np.array([far + [0.0] * n, [0.0] * n + far[::-1], [1.0] * n + [0.4] * n, ([2.1, 0.0] * n)[: 2 * n]])
     slack = [8_000.0 * n, 7_000.0 * n, 6_500.0 * n, 5_000.0 * n]
     names = (("voltage_max", "bus 7", "a"), ("voltage_min", "bus 7", "b"), ("thermal", "line 3", "c"), ("thermal", "trafo", "abc"))
     labels = [RowLabel(*name) for name in names]
-    return [Polytope.unlimited(2 * n), Polytope.from_rows(rows, slack, labels, caps)]
+    drawn = [[random.choice((0.0, random.random(), 4 * random.random())) for _ in caps] for _ in labels]
+    fullness = [random.uniform(0.2, 0.9) for _ in labels]
+    drawn_slack = [
+        1.0 + sum(take * (low + full * (cap - low)) for take, low, cap in zip(row, least, caps, strict=True))
+        for row, full in zip(drawn, fullness, strict=True)
+    ]
+    drawn = [[min(take, room) for take in row] for row, room in zip(drawn, drawn_slack, strict=True)]
+    return [Polytope.unlimited(2 * n), Polytope.from_rows(drawn, drawn_slack, labels, caps), Polytope.from_rows(rows, slack, labels, caps)]
 
 
 class Stream:
@@ -57,7 +65,7 @@ class Stream:
         self.sent: deque[c.CustomerCommand] = deque(maxlen=120)
         self.ids = 0
         self.start = [c.OpenArea(area, SETTINGS[area], TERMS[area]) for area in SETTINGS]
-        self.rows = {area: rows_of(area) for area in SETTINGS}
+        self.rows = {area: rows_of(area, random) for area in SETTINGS}
         self.start += [c.InstallRows(area, rows.to_bytes()) for area in SETTINGS for rows in self.rows[area]]
         self.kinds: list[Callable[[], c.Command | None]] = []
         self.weights: list[float] = []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from exchange.engine import Engine
 from tests.conformance import Verdict, main, read_scenarios, run_scenario, summary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +74,7 @@ def test_an_expectation_that_nobody_knows_fails_the_scenario() -> None:
     assert verdict_on({"mood": "calm"}, BUY).outcome == "failed"
 
 
-@pytest.mark.parametrize("step", [{"op": "new"}, {"op": "cancel"}, BUY | {"tif": "GTD"}, BUY | {"qty": "many"}, BUY | {"price": None}])
+@pytest.mark.parametrize("step", [{"op": "new"}, {"op": "cancel"}, {}, "new", 7, None, BUY | {"tif": "GTD"}, BUY | {"qty": "many"}, BUY | {"price": None}])
 def test_a_step_that_cannot_be_read_fails_the_scenario(step: dict[str, object]) -> None:
     assert verdict_on({}, step).outcome == "failed"
 
@@ -94,6 +95,16 @@ def test_what_limex_does_not_have_is_skipped_by_name_and_with_the_reason(step: d
     verdict = verdict_on({"status": "resting"}, step)
     assert verdict.outcome == "skipped"
     assert reason in verdict.text
+
+
+def test_a_broken_invariant_fails_its_scenario_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(engine: Engine) -> None:
+        raise AssertionError("cash does not sum to zero")
+
+    monkeypatch.setattr(Engine, "check", broken)
+    verdict = verdict_on({}, BUY)
+    assert verdict.outcome == "failed"
+    assert "an invariant of limex broke: cash does not sum to zero" in verdict.text
 
 
 def test_exit_code_and_last_line_tell_the_outcome(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ two spoilers make both reasons hold at once; what cannot hold together (an unkno
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 
 import msgspec
@@ -15,7 +16,7 @@ from exchange import commands as c
 from exchange.events import Accepted, Event, Rejected, Replaced
 from exchange.rejects import Reason
 from riskcheck.polytope import Polytope
-from tests.rulebook import AREA, CLOSED, CUSTOMERS, OPEN, SETTINGS, UNKNOWN, Market, terms_of
+from tests.rulebook import AREA, CLOSED, CUSTOMERS, OPEN, SETTINGS, UNKNOWN, Market, command_of, terms_of
 
 ORDER = list(Reason)
 NOW_MS = 5_000
@@ -236,3 +237,54 @@ def test_an_id_is_not_shared_between_customers_or_areas() -> None:
         assert isinstance(market.do(msgspec.structs.replace(PLACE, area=area, customer=customer))[0], Accepted)
     assert isinstance(market.do(c.Replace("other", "alice", "p2", "p1", 900, 12_300))[0], Replaced)
     assert [order.quantity_w for order in market.engine.open_orders(AREA, "alice")] == [1_000]
+
+
+# --- the detail says what would have been accepted ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_line", "said"),
+    [
+        ("place A1 alice sell 15 @ 12300", "15 W is not a positive multiple of the lot of 10 W"),
+        ("place A1 alice sell 10 @ 12305", "multiple of the tick of 10 mct/kWh"),
+        ("place A1 alice sell 10 @ 100010", "outside [0, 100000]"),
+        ("place A1 alice sell 30000 @ 12300", "bound of 20000 W"),
+        ("place A1 alice sell 4010 @ 12300", "4000 W can be sold"),
+        ("place A1 alice buy 5010 @ 12300", "5000 W fit below the rating"),
+        ("place A1 alice sell 10 @ 12300 until 0", "in force until 0, and it is 0"),
+        ("cancel x1 alice A1", "order A1 is not known"),
+    ],
+)
+def test_the_detail_says_what_was_wrong_in_numbers(request_line: str, said: str) -> None:
+    market = Market()
+    event = market.do(command_of(request_line))[0]
+    assert isinstance(event, Rejected)
+    assert said in event.detail
+
+
+@pytest.mark.parametrize(("side", "ends"), [("sell", "can be sold"), ("buy", "fit below the rating")])
+@pytest.mark.parametrize("resting_w", [0, 10, 1_500, 4_000])
+def test_what_the_detail_offers_is_accepted_and_one_lot_more_is_not(side: c.Side, ends: str, resting_w: int) -> None:
+    market = Market()
+    if resting_w:
+        market.ask(f"place A0 alice {side} {resting_w} @ 12300")
+    refused = market.do(c.Place(AREA, "alice", "A1", OPEN, "export", side, 20_000, 12_300))[0]
+    assert isinstance(refused, Rejected)
+    (offered_w,) = re.findall(rf"(\d+) W {ends}", refused.detail)
+    if int(offered_w):
+        assert isinstance(market.do(c.Place(AREA, "alice", "A2", OPEN, "export", side, int(offered_w), 12_300))[0], Accepted)
+    assert isinstance(market.do(c.Place(AREA, "alice", "A3", OPEN, "export", side, 10, 12_300))[0], Rejected)
+
+
+@pytest.mark.parametrize(
+    ("table", "fate"),
+    [
+        ("place A1 alice sell 100 @ 10        rested 100\ncancel x0 alice A1        cancelled A1 100 request", "cancelled"),
+        ("place B1 bob sell 100 @ 10        rested 100\nplace A1 alice buy 100 @ 10        traded 100 @ 10 maker B1", "filled"),
+        ("place A1 alice sell 100 @ 10 ioc        cancelled A1 100 ioc", "cancelled"),
+    ],
+)
+def test_a_late_cancel_is_told_what_became_of_the_order(table: str, fate: str) -> None:
+    event = Market().play(table).do(c.Cancel(AREA, "alice", "x1", "A1"))[0]
+    assert isinstance(event, Rejected)
+    assert event.detail == f"order A1 is {fate}"
