@@ -59,6 +59,7 @@ class Resident:
     def finish(self) -> HomeResult:
         self.result.answers = dict(self.blotter.answers)
         self.result.refusals = dict(self.blotter.refusals)
+        self.result.resent = self.client.resent
         self.result.latencies_us = [latency // 1000 for latency in self.client.latencies_ns]
         return self.result
 

@@ -21,6 +21,7 @@ BLUE, ORANGE, VERMILION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
 GREY, LIGHT, INK = "#9AA3AB", "#DDE2E6", "#22282D"
 DIRECTIONS = ("export", "import")
 MINUTE_MS = 60_000
+HOMES_NAMED_MAX = 90  # more names than that do not fit along an axis
 STYLE = {
     "font.family": "DejaVu Sans", "font.size": 9.5, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "axes.labelcolor": INK, "text.color": INK,
@@ -102,7 +103,7 @@ def draw_envelopes(path: Path, homes: Sequence[HomeEnvelope], shown_ms: Mapping[
             axes.set_title(f"{direction.capitalize()} limits of the interval at {clock(shown_ms[direction])}: {moved:.1f} kW changed hands")
             axes.set_ylabel(f"{direction} limit, kW")
         lower.invert_yaxis()
-        lower.set_xticks(places, _short([home.customer for home in homes]), fontsize=7)
+        lower.set_xticks(places, _short([home.customer for home in homes]), fontsize=7 if len(homes) <= HOMES_NAMED_MAX else 0)
         lower.set_xlim(min(places) - 1, max(places) + 1)
         for phase in dict.fromkeys(home.phase for home in homes):
             mine = [place for place, home in zip(places, homes, strict=True) if home.phase == phase]
@@ -151,11 +152,12 @@ def draw_feeder(path: Path, feeder: Feeder, caption: str) -> None:
         for phase, axes in enumerate(panels):
             lines = _feeder_panel(axes, feeder, phase, reach, {0, 1, 2} if is_single else {phase})
             least = min(100 * phases[phase] for phases in feeder.margin_pu.values())
-            axes.set_title(f"{'All phases' if is_single else 'Phase ' + 'abc'[phase]}: least margin {least:.2f} % of nominal voltage")
-        bar = figure.colorbar(lines, ax=panels, orientation="horizontal", shrink=0.5, aspect=45, pad=0.02)
+            axes.set_title(f"{'All phases' if is_single else 'Phase ' + 'abc'[phase]}: least margin {least:.2f} %")
+        ticks = [tick for tick in (0, 0.25, 0.5, 1, 2, 4, 8, 16) if tick <= reach]
+        bar = figure.colorbar(lines, ax=panels, orientation="horizontal", shrink=0.5, aspect=45, pad=0.02, ticks=ticks, format="%g")
         bar.set_label("distance of the worst certified corner to a voltage limit, % of nominal")
         bar.outline.set_visible(False)
-        homes = "homes: ○ phase a  △ phase b  ◇ phase c" if is_single else "○ home on this phase"
+        homes = "homes: ○ phase a  △ phase b  ◇ phase c" if is_single else "○ △ ◇ homes on this phase"
         note = f"■ transformer    {homes}    width: worst loading, at most {loading:.0f} % of the rating"
         figure.text(0.988, 0.985, note, ha="right", va="top", fontsize=9)
 
@@ -163,9 +165,9 @@ def draw_feeder(path: Path, feeder: Feeder, caption: str) -> None:
 def _feeder_panel(axes: Axes, feeder: Feeder, phase: int, reach: float, phases: set[int]) -> LineCollection:
     """One drawing of the feeder, coloured by the margins of `phase`, with the homes of `phases`. Returns what was coloured."""
     from matplotlib.collections import LineCollection
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import PowerNorm
 
-    norm = Normalize(0, reach)
+    norm = PowerNorm(0.5, 0, reach)  # the tight end of the scale is the one to be told apart
     segments = [[feeder.xy[a], feeder.xy[b]] for a, b, _ in feeder.branches]
     widths = [1.6 + 6 * min(1.0, loading) for _, _, loading in feeder.branches]
     axes.add_collection(LineCollection(segments, colors="#5B646B", linewidths=[width + 1 for width in widths]))
@@ -179,6 +181,11 @@ def _feeder_panel(axes: Axes, feeder: Feeder, phase: int, reach: float, phases: 
             c=[100 * feeder.margin_pu[bus][phase] for bus in mine], cmap="RdYlBu", norm=norm, edgecolors=INK, linewidths=0.9,
         )  # fmt: skip
     axes.scatter(*feeder.xy[feeder.transformer_bus], marker="s", s=90, color=INK, zorder=5)
+    tightest = min(feeder.margin_pu, key=lambda bus: feeder.margin_pu[bus][phase])
+    axes.annotate(
+        "tightest", feeder.xy[tightest], xytext=(0, -34), textcoords="offset points", ha="center", fontsize=9,
+        arrowprops={"arrowstyle": "->", "color": INK, "shrinkB": 6},
+    )  # fmt: skip
     axes.set_aspect("equal")
     axes.axis("off")
     return lines

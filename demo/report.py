@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,7 +108,7 @@ def summary(run: Run, facts: Facts) -> dict[str, Any]:
         "market": {
             "orders": market.orders, "replaced": market.replaced, "cancelled": dict(market.cancelled.most_common()),
             "trades": len(market.trades), "blocked_crossings": market.blocked, "blocked_by": dict(market.blocked_rows.most_common(8)),
-            "refusals": dict(market.refusals.most_common()),
+            "refusals": dict((market.refusals + _refused_at_the_gate(run.fleet)).most_common()),
             "traded_w": {direction: market.traded_w(direction) for direction in figures.DIRECTIONS},
             "price_mean_mct": {direction: market.price_mean_mct(direction) for direction in figures.DIRECTIONS},
             "turnover_eur": round(market.turnover_mct / 100_000, 4), "surplus_eur": round(market.surplus_mct / 100_000, 4),
@@ -123,6 +124,7 @@ def summary(run: Run, facts: Facts) -> dict[str, Any]:
         },
         "requests": {
             "sent": sum(home.requests for home in run.fleet.homes), "lost": sum(home.lost for home in run.fleet.homes),
+            "resent": sum(home.resent for home in run.fleet.homes),
             "p50_ms": _rounded(figures.quantile(latencies, 0.5)), "p99_ms": _rounded(figures.quantile(latencies, 0.99)),
             "max_ms": _rounded(latencies[-1] if latencies else float("nan")),
         },
@@ -152,6 +154,11 @@ def worst(certificates: Sequence[Certificate]) -> Certificate:
         worst_corner=nearest.worst_corner,
         violations=sum(one.violations for one in certificates),
     )
+
+
+def _refused_at_the_gate(fleet: FleetResult) -> Counter[str]:
+    """What was refused before it came to the exchange's core, and so is in none of its events."""
+    return Counter({name: sum(home.refusals.get(name, 0) for home in fleet.homes) for name in ("throttled", "late")})
 
 
 def _rounded(value: float) -> float | None:

@@ -71,7 +71,10 @@ class FleetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HomeResult(msgspec.Struct):
-    """What one home asked, was answered and lived through. `lost` requests never got an answer; latencies in microseconds."""
+    """What one home asked, was answered and lived through. Latencies are in microseconds.
+
+    `lost` requests never got an answer, `resent` ones got it only when asked again.
+    """
 
     customer: str
     kind: str
@@ -80,6 +83,7 @@ class HomeResult(msgspec.Struct):
     answers: dict[str, int] = msgspec.field(default_factory=dict)
     refusals: dict[str, int] = msgspec.field(default_factory=dict)
     lost: int = 0
+    resent: int = 0
     fills: int = 0
     blocked: int = 0
     missing_envelopes: int = 0

@@ -129,7 +129,7 @@ def test_quantiles_are_nearest_rank(ordered, share, expected):
 def test_the_summary_of_a_good_run():
     found = summarised(a_run())
     assert found["problems"] == []
-    assert found["requests"] == {"sent": 3, "lost": 0, "p50_ms": 2.0, "p99_ms": 3.0, "max_ms": 3.0}
+    assert found["requests"] == {"sent": 3, "lost": 0, "resent": 0, "p50_ms": 2.0, "p99_ms": 3.0, "max_ms": 3.0}
     assert found["envelopes"]["export"]["before"] == {"smallest_w": 2_000, "median_w": 2_000, "largest_w": 2_000}
     assert found["envelopes"]["export"]["after"] == {"smallest_w": 1_100, "median_w": 2_000, "largest_w": 2_900}
     assert found["certificate"]["voltage_max_pu"] == (1.06, 1.04, 1.09)
@@ -175,6 +175,12 @@ def test_lost_acknowledgements_and_missing_envelopes_are_problems():
     run = a_run()
     run.fleet.homes[0].lost, run.fleet.homes[1].missing_envelopes = 1, 2
     assert [text[:2] for text in summarised(run)["problems"]] == ["1 ", "2 "]
+
+
+def test_what_the_gate_refused_is_counted_with_what_the_exchange_refused():
+    run = a_run()
+    run.fleet.homes[0].refusals = {"throttled": 2, "not_covered": 1}  # the latter is in the events already
+    assert summarised(run)["market"]["refusals"] == {"throttled": 2, "not_covered": 1}
 
 
 def test_a_delivery_outside_its_envelope_is_a_problem():
