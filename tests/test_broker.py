@@ -126,6 +126,20 @@ def test_a_retained_envelope_is_not_leaked_to_who_connects_later(broker: Broker)
     run(scenario)
 
 
+def test_what_is_retained_comes_only_to_who_subscribed(broker: Broker) -> None:
+    async def scenario() -> None:
+        reply = topics.response(AREA, "bob")
+        async with Peer(broker, EXCHANGE) as exchange, Peer(broker, "alice").subscribed(STATE) as alice:
+            exchange.publish(STATE, b"retained", retain=True)
+            await until(lambda: alice.payloads(STATE) == [b"retained"])
+            async with Peer(broker, "bob").subscribed(reply) as bob:
+                exchange.publish(reply, b"end")
+                await until(lambda: (reply, b"end") in bob.received)
+                assert bob.received == [(reply, b"end")]
+
+    run(scenario)
+
+
 def test_only_own_requests_reach_the_exchange(broker: Broker) -> None:
     async def scenario() -> None:
         async with (
