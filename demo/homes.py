@@ -35,7 +35,7 @@ TARIFF_MCT = 30_000  # what a home pays for a kWh from the grid
 LOAD_MCT = 90_000  # what a kWh of household load is worth to it, gross
 LATITUDE_DEG = 52.0
 DECLINATION_DEG = 12.0  # the sun in late April: strong sun, and heat pumps still run
-CLOUD_INDEX_MEAN = 0.75  # clear-sky index of an average minute, as a forecast without clouds knows it
+CLOUD_INDEX_MEAN = 0.85  # of `cloud_index`, on average: what a forecast assumes before it knows
 
 # (name, watts, minutes, cycles per day at full activity): cycle power and length after Richardson et al. 2010
 APPLIANCES = (
@@ -115,9 +115,7 @@ class Flow(NamedTuple):
     curtailed_w: int
 
 
-def dispatch(
-    load_w: int, heat_w: int, solar_w: int, car_w: int, charge_w: int, discharge_w: int, export_w: int, import_w: int
-) -> Flow:
+def dispatch(load_w: int, heat_w: int, solar_w: int, car_w: int, charge_w: int, discharge_w: int, export_w: int, import_w: int) -> Flow:
     """One minute inside the envelope. `car_w`, `charge_w` and `discharge_w` are the most that car and battery can do now."""
     demand = load_w + heat_w
     sun = max(0, solar_w - demand)

@@ -11,6 +11,7 @@ from demo.blotter import Blotter
 from demo.homes import (
     CAR_W,
     CAR_W_MIN,
+    CLOUD_INDEX_MEAN,
     DAY_MS,
     MINUTE_MS,
     Battery,
@@ -182,6 +183,7 @@ def test_the_sky_by_hand():
     assert sky[0] == 0
     assert clear_sky(60).argmax() == 780
     assert 0.2 < cloud_index(3).min() < cloud_index(3).max() < 1.1
+    assert np.mean([cloud_index(seed).mean() for seed in range(20)]) == pytest.approx(CLOUD_INDEX_MEAN, abs=0.03)
 
 
 # --- what homes want --------------------------------------------------------------------------------------------------
