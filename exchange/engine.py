@@ -256,6 +256,14 @@ class Engine:
             self._take_out(interval, order)
             events.append(self._cancelled(order, cause, request_id, events))
 
+    def forget_interval(self, area: str, interval_ms: int) -> None:
+        """Halts and expiries of an interval that is retired."""
+        self.halts.pop((area, interval_ms), None)
+        if not any(interval_ms in other.intervals for other in self.areas.values()):
+            self.halts.pop((None, interval_ms), None)
+        self.expiries = [expiry for expiry in self.expiries if expiry[2].is_live]
+        heapq.heapify(self.expiries)
+
     def is_halted(self, area: str, interval_ms: int) -> bool:
         halts = self.halts
         return (None, None) in halts or (area, None) in halts or (None, interval_ms) in halts or (area, interval_ms) in halts

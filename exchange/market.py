@@ -71,12 +71,15 @@ class Area:
         return position if direction == "export" else position + len(self.terms)
 
     def retire(self, interval: Interval) -> None:
-        """Cash moves to the settled account; receipts and books are forgotten."""
+        """Cash moves to the settled account; receipts, books and rows that nothing needs any more are forgotten."""
         for account, request_id in interval.remembered:
             account.receipts.pop(request_id, None)
         for position, cash in enumerate(interval.ledger.cash_mct):
             self.settled_mct[position] += cash
         del self.intervals[interval.start_ms]
+        needed = {live.rows_hash for live in self.intervals.values()}
+        newest = next(reversed(self.rows))
+        self.rows = {name: rows for name, rows in self.rows.items() if name in needed or name == newest}
 
     def check(self) -> None:
         assert sum(self.settled_mct) == 0

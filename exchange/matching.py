@@ -35,7 +35,10 @@ def _walk(area: Area, interval: Interval, taker: Order, against: Queue, base: in
     is_buy, account = taker.queue.side == "buy", taker.account
     untold, stopped = True, False
     filled: list[Order] = []
+    shut: dict[int, int] = {}  # rights with which nothing is secure at the headroom of the moment, and the row that blocks
     for maker in against.crossing(taker.price_mct):
+        if shut and maker.told_row == shut.get(maker.right):
+            continue
         if maker.account is account and not self_trades:
             stopped = True
             break
@@ -49,7 +52,9 @@ def _walk(area: Area, interval: Interval, taker: Order, against: Queue, base: in
                 untold = False
                 events.append(_blocked(area, interval, taker, row, wanted, secure, base + len(events) + 1))
             if secure == 0:
+                shut[maker.right] = row
                 continue
+        shut.clear()
         events.append(_fill(area, interval, taker, maker, secure, base + len(events) + 1))
         if maker.open_w == 0:
             filled.append(maker)
@@ -83,7 +88,10 @@ def _fillable(area: Area, interval: Interval, taker: Order, against: Queue, base
     is_buy, left = taker.queue.side == "buy", taker.open_w
     tried: list[tuple[int, int, int]] = []
     blocked: Blocked | None = None
+    shut: dict[int, None] = {}
     for maker in against.crossing(taker.price_mct):
+        if maker.right in shut:
+            continue
         if maker.account is taker.account and not self_trades:
             break
         wanted = min(left, maker.open_w)
@@ -93,6 +101,10 @@ def _fillable(area: Area, interval: Interval, taker: Order, against: Queue, base
             row = headroom.blocking_row(buyer, seller)
             assert row is not None, "a trade was cut short without a row that limits it"
             blocked = _blocked(area, interval, taker, row, wanted, secure, base + len(events) + 1)
+        if secure == 0:
+            shut[maker.right] = None
+            continue
+        shut.clear()
         tried.append((buyer, seller, secure))
         left -= secure
         if left == 0:

@@ -22,6 +22,7 @@ from exchange.engine import Engine
 from exchange.journal import Journal
 from exchange.recovery import Batch, Recovery, run_batch
 from exchange.snapshot import dump
+from riskcheck.headroom import warm
 
 BATCH_COMMANDS_MAX = 1000
 SNAPSHOT_COMMANDS = 50_000
@@ -43,6 +44,7 @@ class Node:
         snapshot_commands: int = SNAPSHOT_COMMANDS,
     ) -> None:
         """Opens or creates the journal and recovers. Raises JournalError; `unconfirmed` are the batches to release again."""
+        warm()
         self.journal = Journal(path)
         confirmed = self.journal.confirmed()
         recovery = Recovery(self.journal, snapshot_max=confirmed)

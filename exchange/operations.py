@@ -130,6 +130,7 @@ def retire_interval(engine: Engine, command: RetireInterval, events: list[Event]
     if not interval.is_closed:
         return _refuse(engine, command, Reason.GATE_OPEN, f"interval {command.interval_ms} still trades", events)
     area.retire(interval)
+    engine.forget_interval(command.area, command.interval_ms)
     events.append(IntervalRetired(engine.sequence + 1, command.area, command.interval_ms))
     return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from exchange.codec import decode_command, encode_events
+from exchange.codec import CorruptRecordError, decode_command, encode_events
 from exchange.commands import Command
 from exchange.engine import Engine
 from exchange.events import Event
@@ -48,7 +48,10 @@ class Recovery:
         bounds = [bound for bound in (snapshot_max, up_to) if bound is not None]
         kept = journal.last_snapshot(min(bounds, default=None))
         self.number, self.digest, body = kept if kept is not None else (0, b"", None)
-        self.engine = Engine() if body is None else load(body)
+        try:
+            self.engine = Engine() if body is None else load(body)
+        except CorruptRecordError as error:
+            raise JournalError(f"{journal.path}: snapshot after batch {self.number}: {error}") from error
         self.unnoted: list[tuple[int, bytes]] = []
         self._journal = journal
         self._up_to = up_to
@@ -60,7 +63,10 @@ class Recovery:
             yield self._rerun(stored)
 
     def _rerun(self, stored: StoredBatch) -> Batch:
-        commands = tuple(map(decode_command, stored.commands))
+        try:
+            commands = tuple(map(decode_command, stored.commands))
+        except CorruptRecordError as error:
+            raise JournalError(f"{self._journal.path}: batch {stored.number}: {error}") from error
         batch = run_batch(self.engine, stored.number, stored.at_ms, commands, self.digest)
         if stored.digest is None:
             self.unnoted.append((batch.number, batch.digest))

@@ -6,6 +6,7 @@ recomputed (residuals, reservations, the pairs known to be blocked) is recompute
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 
 import msgspec
@@ -23,6 +24,7 @@ from riskcheck.headroom import Headroom
 from riskcheck.polytope import Polytope
 
 FORMAT = 1
+SEAL_BYTES = 16
 
 
 class _Order(msgspec.Struct, frozen=True, array_like=True):
@@ -80,13 +82,22 @@ def dump(engine: Engine) -> bytes:
         for area in engine.areas.values()
     ]  # fmt: skip
     halts = [(area, interval, reason) for (area, interval), reason in engine.halts.items()]
-    return msgspec.msgpack.encode(_State(FORMAT, engine.sequence, engine.now_ms, halts, areas))
+    body = msgspec.msgpack.encode(_State(FORMAT, engine.sequence, engine.now_ms, halts, areas))
+    return _seal(body) + body
+
+
+def _seal(body: bytes) -> bytes:
+    """In front of the body, so that damaged bytes are never taken for a state."""
+    return hashlib.blake2b(body, digest_size=SEAL_BYTES).digest()
 
 
 def load(raw: bytes) -> Engine:
     """Raises CorruptRecordError on bytes that `dump` of this format did not write."""
+    body = raw[SEAL_BYTES:]
+    if raw[:SEAL_BYTES] != _seal(body):
+        raise CorruptRecordError("not a snapshot, or a damaged one")
     try:
-        state = msgspec.msgpack.decode(raw, type=_State)
+        state = msgspec.msgpack.decode(body, type=_State)
     except msgspec.MsgspecError as error:
         raise CorruptRecordError(f"not a snapshot: {error}") from error
     if state.format != FORMAT:

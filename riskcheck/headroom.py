@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from riskcheck.polytope import LIMIT_W_MAX, Polytope, Watts
+from riskcheck.polytope import LIMIT_W_MAX, Polytope, RowLabel, Watts
 
 BLOCK = 128
 
@@ -54,6 +54,17 @@ class Headroom:
         """The incremental residuals equal full recomputation, bit for bit."""
         expected = self.polytope.residual(limits_w)
         assert np.array_equal(expected, self.residual), "residuals drifted from the holdings"
+
+
+def warm() -> None:
+    """Compiles (or loads from the cache) everything here, so that no trade has to wait for it."""
+    columns = np.ones((2, 1), dtype=np.int32)
+    headroom = Headroom(Polytope(columns, 2**40, [RowLabel("thermal", "warm", "a")]), [0, 0])
+    headroom.secure_w(0, 1, 1)
+    headroom.trade(0, 1, 1)
+    headroom.change(0, 1)
+    headroom.blocking_row(0, 1)
+    headroom.room_w(0)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
