@@ -76,7 +76,10 @@ class OpenArea(msgspec.Struct, frozen=True, array_like=True, tag="open_area"):
 
 
 class InstallRows(msgspec.Struct, frozen=True, array_like=True, tag="install_rows", gc=False):
-    """A packing polytope (`Polytope.to_bytes`) that intervals opened later may name by its content hash."""
+    """A packing polytope (`Polytope.to_bytes`) that intervals opened later name by its content hash.
+
+    Kept while an interval needs it, and the newest of an area in any case; forgotten when an interval is retired otherwise.
+    """
 
     area: str
     polytope: bytes

@@ -50,6 +50,7 @@ def open_area(engine: Engine, command: OpenArea, events: list[Event]) -> None:
 
 
 def install_rows(engine: Engine, command: InstallRows, events: list[Event]) -> None:
+    """Rows are kept while an interval needs them, and the newest until newer ones come."""
     area = engine.areas.get(command.area)
     if area is None:
         return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
@@ -60,6 +61,7 @@ def install_rows(engine: Engine, command: InstallRows, events: list[Event]) -> N
     if polytope.n_rights != 2 * len(area.terms):
         detail = f"rows for {polytope.n_rights} rights, the area has {2 * len(area.terms)}"
         return _refuse(engine, command, Reason.INVALID_ROWS, detail, events)
+    area.rows.pop(polytope.content_hash, None)  # installed again, it is the newest
     area.rows[polytope.content_hash] = polytope
     events.append(RowsInstalled(engine.sequence + 1, command.area, polytope.content_hash, polytope.n_rows))
     return None

@@ -276,7 +276,8 @@ class Model:
         if len(takes) != 2 * len(area.terms):
             return self._refuse(command, Reason.INVALID_ROWS)
         labels = tuple((label.kind, label.element, label.phase) for label in polytope.labels)
-        area.rows[polytope.content_hash] = Rows(polytope.slack, takes, labels)
+        known = area.rows.pop(polytope.content_hash, None)
+        area.rows[polytope.content_hash] = known or Rows(polytope.slack, takes, labels)
         return self._say(e.RowsInstalled, area.name, polytope.content_hash, len(labels))
 
     def _open_interval(self, command: c.OpenInterval) -> None:
@@ -329,7 +330,15 @@ class Model:
             return self._refuse(command, Reason.GATE_OPEN)
         paid = area.settled + interval.payments
         area.settled = [(owner, sum(mct for payer, mct in paid if payer == owner)) for owner in range(len(area.terms))]
-        del area.intervals[interval.start_ms]
+        start_ms = interval.start_ms
+        del area.intervals[start_ms]
+        forgotten = [(area.name, start_ms)] + [(None, start_ms)] * (not any(start_ms in known.intervals for known in self.areas.values()))
+        self.halts = [halt for halt in self.halts if halt not in forgotten]
+        newest, needed = list(area.rows)[-1], [id(other.rows) for other in area.intervals.values()]
+        area.rows = {name: rows for name, rows in area.rows.items() if name == newest or id(rows) in needed}
+        elsewhere = any(interval.start_ms in other.intervals for other in self.areas.values())
+        ended = [(area.name, interval.start_ms)] + ([] if elsewhere else [(None, interval.start_ms)])
+        self.halts = [halt for halt in self.halts if halt not in ended]
         self.answers = {key: kept for key, kept in self.answers.items() if (key[0], kept[0]) != (area.name, interval.start_ms)}
         return self._say(e.IntervalRetired, area.name, interval.start_ms)
 

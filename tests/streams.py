@@ -194,7 +194,10 @@ class Stream:
         if len(self._open_intervals(area.name)) >= 2:
             return self.close_gate()
         start = max([*area.intervals, self.model.now_ms // INTERVAL_MS * INTERVAL_MS]) + INTERVAL_MS
-        rows_hash = self.random.choice(list(area.rows))
+        rows = self.random.choice(self.rows[area.name])
+        rows_hash = rows.content_hash
+        if rows_hash not in area.rows:  # forgotten with the last interval that needed it
+            return c.InstallRows(area.name, rows.to_bytes())
         return c.OpenInterval(area.name, start, rows_hash, *self._allocation(area, rows_hash))
 
     def _allocation(self, area: Area, rows_hash: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
