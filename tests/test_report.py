@@ -214,5 +214,6 @@ def test_a_run_in_which_nothing_happened_still_has_a_report(tmp_path: Path):
 
 
 def test_the_page_escapes_what_it_is_given(tmp_path: Path):
-    report.write(a_run(network="<script>alert(1)</script>"), tmp_path)
-    assert "<script>" not in (tmp_path / "index.html").read_text()
+    text = page.html_page(summarised(a_run(network="<script>alert(1)</script>")), tmp_path)
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
