@@ -10,7 +10,13 @@ corners and interior points, and single-customer flips from the worst corners. U
 *Over a polytope* (`Hunt`): points that are maximal in {x >= 0 : share x <= 1, x <= caps}, where each customer uses the one
 of its two rights that hurts. A point is grown from an order of customers, raising each right as far as the rows allow
 (`_fill`); orders follow a row's own coefficients with noise of several sizes, and are then bred: the orders that came
-nearest to each limit are mutated and tried again. Everything is seeded; the same seed gives the same search.
+nearest to each limit are mutated and tried again.
+
+*Climbing a polytope* (`Climb`): sequential linear programming. From a point, the gradient of one limit is maximised over the
+polytope exactly (HiGHS), and again from the vertex found, while the limit comes nearer to breaking. f is nearly linear, so two
+or three programs end at a local maximum over everything that trading can reach. Rows enter a program only when violated.
+
+Everything is seeded; the same seed gives the same search.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+from scipy.optimize import linprog
 
 if TYPE_CHECKING:
     from riskcheck.reduced import Reduced
@@ -74,6 +81,14 @@ class Limits:
             f[which] = self.sense[which] * (values - self.bound[which])
             gradient[which] = self.sense[which][:, None] * slopes
         return f, gradient
+
+    def one(self, model: Reduced, limit: int, power_w: Floats) -> tuple[float, Floats]:
+        """f and gradient [2 n_customers] of one limit at one point."""
+        which = self.monitor[[limit]]
+        network = model.network
+        interface_pu = network.interface_max_pu if self.kind[limit] == 0 else network.interface_min_pu
+        values, slopes = model.gradients(power_w, interface_pu, which)
+        return float(self.sense[limit] * (values[0] - self.bound[limit])), self.sense[limit] * slopes[0]
 
 
 # ---------------------------------------------------------------- one set of envelopes
@@ -199,11 +214,12 @@ class Genes:
 class Hunt:
     """Seeded search over a polytope: strike, learn which trials came near, strike again with their offspring."""
 
-    n_customers: int
+    phase: Indices  # of every customer
     seed: int
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
+        self.n_customers = len(self.phase)
         self._elite: Genes | None = None
 
     def strike(self, share: Floats, caps: Floats, fresh: int, bred: int) -> tuple[Floats, Genes]:
@@ -232,6 +248,10 @@ class Hunt:
         slope = rng.choice([1.0, 1.0, -1.0, 0.0], (count, 1))
         key = slope * np.log(np.maximum(weight, 1e-9)) + rng.choice([0.05, 0.5, 2.0], (count, 1)) * rng.standard_normal((count, n))
         depth = np.where(rng.random((count, 1)) < 0.5, 1.0, rng.random((count, n)) ** rng.choice([0.5, 2.0], (count, 1)))
+        # whole phases first, and only to some depth: what other phases do decides how much current a watt makes here
+        by_phase = rng.random((count, 1)) < 0.5
+        key = key + np.where(by_phase, 20.0 * rng.standard_normal((count, 3))[:, self.phase], 0.0)
+        depth = np.where(by_phase & (rng.random((count, 1)) < 0.5), rng.random((count, 3))[:, self.phase], depth)
         return Genes(side, key, depth)
 
     def _bred(self, elite: Genes, count: int) -> Genes:
@@ -243,3 +263,51 @@ class Hunt:
         key = key + rng.choice([0.1, 0.5, 2.0], (count, 1)) * rng.standard_normal((count, n)) * (rng.random((count, n)) < 3 * rate)
         depth = np.where(rng.random((count, n)) < 3 * rate, rng.random((count, n)), depth)
         return Genes(side, key, depth)
+
+
+class Climb:
+    """Sequential linear programming over {x : x @ share <= 1, 0 <= x <= caps}. share: [n_rights, n_rows]."""
+
+    STEPS_MAX = 5
+    ENTERING = 25
+
+    def __init__(self, model: Reduced, limits: Limits, share: Floats, caps: Floats) -> None:
+        self._model, self._limits, self._share, self._caps = model, limits, share, caps
+        self._working = np.zeros(share.shape[1], dtype=bool)
+
+    def from_point(self, limit: int, x_w: Floats) -> list[Floats]:
+        """The points [2 n_customers] visited from a start, each worse than the one before (the last one may not be)."""
+        visited: list[Floats] = []
+        best = -np.inf
+        n = len(x_w) // 2
+        for _ in range(self.STEPS_MAX):
+            f, gradient = self._limits.one(self._model, limit, x_w[:n] - x_w[n:])
+            if f <= best + 1e-7 or not np.isfinite(gradient).all():
+                break
+            best = f
+            x_w = one_right_each(self.maximise(np.maximum(gradient, 0.0)), gradient)
+            visited.append(x_w)
+        return visited
+
+    def maximise(self, objective: Floats) -> Floats:
+        """A vertex of the polytope where objective.x is greatest."""
+        scale = float(objective.max())
+        if scale <= 0:
+            return np.zeros(len(objective))
+        while True:
+            rows = self._share[:, self._working].T
+            bounds = np.column_stack([np.zeros(len(self._caps)), self._caps])
+            solved = linprog(-objective / scale, A_ub=rows, b_ub=np.ones(len(rows)), bounds=bounds, method="highs")
+            x = np.clip(solved.x, 0.0, self._caps)
+            use = x @ self._share
+            broken = np.flatnonzero((use > 1 + 1e-9) & ~self._working)
+            if not len(broken):
+                return np.asarray(x / max(1.0, use.max(initial=0.0)))
+            self._working[broken[np.argsort(-use[broken], kind="stable")[: self.ENTERING]]] = True
+
+
+def one_right_each(x_w: Floats, gradient: Floats) -> Floats:
+    """The same point with only that right of each customer that the gradient prefers: a power is either export or import."""
+    n = len(x_w) // 2
+    up, down = gradient[:n] * x_w[:n], gradient[n:] * x_w[n:]
+    return np.where(np.concatenate([up >= down, down > up]), x_w, 0.0)

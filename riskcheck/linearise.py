@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from riskcheck.adversary import KINDS, Hunt, Limits, corners_by_gradient
+from riskcheck.adversary import KINDS, Climb, Hunt, Limits, corners_by_gradient
 from riskcheck.polytope import Polytope, RowLabel
 from riskcheck.reduced import Reduced
 
@@ -40,9 +40,12 @@ if TYPE_CHECKING:
 
 SEED = 20_261_122
 NEAR = np.array([0.008, 0.008, 0.03])  # how near to its limit (by kind: pu, pu, fraction) a point must be for its remainder to count
-CUSHION = np.array([0.0004, 0.0004, 0.002])
-ROUNDS_MAX = 24
-QUIET_ROUNDS = 4
+CUSHION = np.array([0.0005, 0.0005, 0.004])  # by kind; what the search may have missed
+HUNTS_MAX = 12
+QUIET_HUNTS = 2
+CLIMBS_MAX = 4
+VOLTAGES_CLIMBED = 8  # per phase and side in each round of climbing
+EXCESS = 0.25  # of the cushion: a round that finds no more than this is quiet
 TRIALS = 1200
 ALIKE = 0.995  # cosine of two rows that share their margin
 DUST = 1e-8
@@ -89,7 +92,7 @@ def build(network: Network, *, progress: Callable[[str, float], None] | None = N
     limits = Limits.of(model)
     labels = row_labels(model, limits)
     caps_w = network.caps_w()
-    hunt = Hunt(model.n_customers, SEED)
+    hunt = Hunt(np.array(["abc".index(c.phase[0]) for c in network.customers]), SEED)
     idle = limits.measure(model, np.zeros((1, model.n_customers)))[0]
     if idle.max() >= 0:
         raise Insecure(f"no room for any customer: {labels[int(idle.argmax())]} is at its limit already at no load")
@@ -207,24 +210,52 @@ def _verify(
     hunt: Hunt,
     tell: Callable[[str, float], None],
 ) -> None:
-    """Raises the margins of `rows` in place until rounds of search over the polytope find nothing beyond them."""
+    """Raises the margins of `rows` in place until rounds of both searches over the polytope find nothing beyond them."""
     alike = _neighbours(rows, limits)
-    near = NEAR[limits.kind]
-    quiet = 0
-    for turn in range(ROUNDS_MAX):
-        tell(f"margins from AC, round {turn + 1}", 0.3 + 0.7 * turn / ROUNDS_MAX)
+    caps = caps_w.astype(float)
+    rng = np.random.default_rng(SEED)
+    quiet, climbs = 0, 0
+    for turn in range(HUNTS_MAX + CLIMBS_MAX):
+        tell(f"margins from AC, round {turn + 1}", 0.3 + 0.7 * turn / (HUNTS_MAX + CLIMBS_MAX))
         polytope = rows.polytope(labels, limits.kind, caps_w)
-        x, genes = hunt.strike(_share(polytope), caps_w.astype(float), TRIALS, TRIALS)
+        share = _share(polytope)
+        x, genes = hunt.strike(share, caps, TRIALS, TRIALS)
         f = limits.measure(model, _signed(x))
-        found = _remainders(rows, x, f, near)
-        worse = found > rows.margin
-        excess = float((f / CUSHION[limits.kind]).max())
-        rows.margin = np.maximum(rows.margin, found)
+        hunt.learn(genes, np.unique(f.argmax(axis=0)))
+        if quiet >= QUIET_HUNTS or turn >= HUNTS_MAX:
+            climbs += 1
+            chosen = _worth_climbing(limits, model, polytope, labels, f, rng)
+            climb = Climb(model, limits, share, caps)
+            climbed = [point for limit in chosen for point in climb.from_point(limit, x[f[:, limit].argmax()])]
+            if climbed:
+                x, f = np.vstack([x, climbed]), np.vstack([f, limits.measure(model, _signed(np.array(climbed)))])
+        excess = float((f.max(axis=0) / CUSHION[limits.kind]).max())
+        rows.margin = np.maximum(rows.margin, _remainders(rows, x, f, NEAR[limits.kind]))
         rows.margin = np.maximum(rows.margin, np.where(alike, rows.margin[None, :], 0.0).max(axis=1))
-        hunt.learn(genes, _nearest_points(f))
-        quiet = quiet + 1 if excess <= 0.25 else 0
-        if quiet >= QUIET_ROUNDS or not worse.any():
-            break
+        if climbs and (excess <= EXCESS or climbs >= CLIMBS_MAX):
+            return
+        quiet = quiet + 1 if excess <= EXCESS or climbs else 0
+
+
+def _worth_climbing(
+    limits: Limits, model: Reduced, polytope: Polytope, labels: list[RowLabel], f: Floats, rng: np.random.Generator
+) -> list[int]:
+    """Of the limits that still have a row: all currents, and of each phase's voltages those nearest to breaking and some at random.
+
+    Voltages of one phase are much alike and share their margins; every current has customers of its own.
+    """
+    kept = set(polytope.labels)
+    alive = np.array([limit for limit, label in enumerate(labels) if label in kept], dtype=np.int64)
+    best = f.max(axis=0)
+    phase = model.monitors.phase[limits.monitor]
+    chosen = alive[limits.kind[alive] == KINDS.index("thermal")]
+    for kind in (0, 1):
+        for p in np.unique(phase):
+            group = alive[(limits.kind[alive] == kind) & (phase[alive] == p)]
+            worst = group[np.argsort(-best[group], kind="stable")[: VOLTAGES_CLIMBED // 2]]
+            some = rng.choice(group, size=min(len(group), VOLTAGES_CLIMBED // 2), replace=False)
+            chosen = np.concatenate([chosen, np.union1d(worst, some)])
+    return [int(limit) for limit in chosen]
 
 
 def _remainders(rows: Rows, x: Floats, f: Floats, near: Floats) -> Floats:
@@ -242,8 +273,3 @@ def _neighbours(rows: Rows, limits: Limits) -> NDArray[np.bool_]:
     unit = rows.gradient / np.linalg.norm(rows.gradient, axis=1, keepdims=True)
     kind = limits.kind[rows.limit]
     return np.asarray((unit @ unit.T > ALIKE) & (kind[:, None] == kind[None, :]))
-
-
-def _nearest_points(f: Floats) -> Indices:
-    """The point that came nearest to each limit, without repetition."""
-    return np.unique(f.argmax(axis=0))
