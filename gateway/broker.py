@@ -78,6 +78,11 @@ class Broker:
     def process_id(self) -> int | None:
         return self._process.pid if self._process else None
 
+    @property
+    def is_running(self) -> bool:
+        """False once a private broker's process has ended; a configured one's is not ours to know."""
+        return self._process is None or self._process.poll() is None
+
     def stop(self) -> None:
         """Ends a private broker and removes its files; safe to call again."""
         process, self._process = self._process, None

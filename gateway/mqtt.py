@@ -65,8 +65,8 @@ class Gateway:
         area: str,
         market_ms: Callable[[], int],
         settings: SessionSettings | None = None,
-        tick_s: float = 0.1,
-        state_every: int = 10,
+        tick_s: float = 0.25,
+        state_every: int = 4,
     ) -> None:
         self._node = node
         self._area = area
@@ -127,6 +127,7 @@ class Gateway:
             self._node.confirm(self._unconfirmed.popleft()[0])
 
     async def _connected(self) -> None:
+        self.session.resume_hearing(_elapsed_ms())
         await self.link.subscribe(topics.requests(self._area), qos=1)
         self._send(self.session.refresh(self._market_ms()))
         LOG.info("connected; %d connections so far", self.link.connections)
@@ -138,10 +139,10 @@ class Gateway:
             await asyncio.sleep(self._tick_s)
             ticks += 1
             self._confirm()
+            if not self.link.is_connected:
+                continue  # we cannot hear anyone: nobody is to blame for silence
             for command in self.session.silent(_elapsed_ms()):
                 self._node.submit(command)
-            if not self.link.is_connected:
-                continue
             self._send(self.session.marketdata.render())
             if ticks % self._state_every == 0:
                 self._send(self.session.marketdata.render_state(area, self._market_ms()) for area in self.session.mirror.areas)

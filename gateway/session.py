@@ -159,6 +159,11 @@ class Session:
         self.counts["silenced"] += len(found)
         return found
 
+    def resume_hearing(self, elapsed_ms: int) -> None:
+        """After a time in which nobody could be heard: everyone's silence counts from now."""
+        for contact in self._contacts.values():
+            contact.heard_ms = max(contact.heard_ms, elapsed_ms)
+
     # --- out: events to messages ----------------------------------------------------------------------------------
 
     def route(self, commands: Iterable[Command], events: Iterable[Iterable[Event]], market_ms: int) -> list[Message]:

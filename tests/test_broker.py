@@ -339,6 +339,12 @@ def test_stop_ends_the_process_and_removes_its_files(kind: Any, tmp_path: Path) 
     (directory,) = tmp_path.iterdir()
     assert directory.stat().st_mode & 0o077 == 0
     assert broker.kind == kind
+    assert broker.is_running
+    broker._process.kill()  # type: ignore[union-attr]
+    broker._process.wait()  # type: ignore[union-attr]
+    assert not broker.is_running
+    broker.restart()
+    assert broker.is_running
     broker.stop()
     broker.stop()
     assert list(tmp_path.iterdir()) == []

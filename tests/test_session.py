@@ -198,6 +198,14 @@ def test_after_a_restart_everyone_has_time_to_speak_up_again() -> None:
     assert len(again.silent(1_030_000)) == 1
 
 
+def test_while_the_exchange_could_hear_nobody_nobody_was_silent() -> None:
+    bench = Bench(silence_ms=30_000)
+    bench.place("alice", "sell", 12_300)
+    bench.session.resume_hearing(40_000)
+    assert bench.session.silent(69_999) == []
+    assert len(bench.session.silent(70_000)) == 1
+
+
 # --- route ------------------------------------------------------------------------------------------------------------
 
 
