@@ -330,10 +330,7 @@ class Model:
             return self._refuse(command, Reason.GATE_OPEN)
         paid = area.settled + interval.payments
         area.settled = [(owner, sum(mct for payer, mct in paid if payer == owner)) for owner in range(len(area.terms))]
-        start_ms = interval.start_ms
-        del area.intervals[start_ms]
-        forgotten = [(area.name, start_ms)] + [(None, start_ms)] * (not any(start_ms in known.intervals for known in self.areas.values()))
-        self.halts = [halt for halt in self.halts if halt not in forgotten]
+        del area.intervals[interval.start_ms]
         newest, needed = list(area.rows)[-1], [id(other.rows) for other in area.intervals.values()]
         area.rows = {name: rows for name, rows in area.rows.items() if name == newest or id(rows) in needed}
         elsewhere = any(interval.start_ms in other.intervals for other in self.areas.values())

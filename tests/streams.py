@@ -77,7 +77,7 @@ class Stream:
         return [
             (self.place, 55), (self.replace, 16), (self.cancel, 8), (self.mass_cancel, 1), (self.repeat, 3), (self.reuse, 1),
             (self.err, 6), (self.advance, 3), (self.open_interval, 1), (self.close_gate, 0.5), (self.retire, 3), (self.halt, 0.06),
-            (self.resume, 1), (self.operator_errs, 1.5),
+            (self.resume, 1), (self.operator_errs, 1.5), (self.install_rows, 1),
         ]  # fmt: skip
 
     def next(self) -> c.Command:
@@ -199,6 +199,10 @@ class Stream:
         if rows_hash not in area.rows:  # forgotten with the last interval that needed it
             return c.InstallRows(area.name, rows.to_bytes())
         return c.OpenInterval(area.name, start, rows_hash, *self._allocation(area, rows_hash))
+
+    def install_rows(self) -> c.InstallRows:
+        area = self._area().name
+        return c.InstallRows(area, self.random.choice(self.rows[area]).to_bytes())
 
     def _allocation(self, area: Area, rows_hash: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """As full as rows and ratings allow, by raising rights one after the other in a random order: the rows bind."""

@@ -14,7 +14,7 @@ from exchange.receipts import Account
 from riskcheck.headroom import Headroom
 from tests.test_model import run
 
-COMMANDS, SEED = 4_000, 3
+COMMANDS, SEED = 12_000, 3
 Patch = pytest.MonkeyPatch
 
 
