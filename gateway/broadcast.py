@@ -33,7 +33,8 @@ class Listener(Generic[T]):
 
 
 class Broadcast(Generic[T]):
-    """Listeners are held weakly: one that its owner dropped is gone."""
+    """Listeners are held weakly: one that its owner dropped is gone. The callback is called by the event loop, in order: an error
+    in it goes to the loop's exception handler, and not into whoever published."""
 
     def __init__(self, size: int = 1024) -> None:
         self.callback: Callable[[T], None] | None = None
@@ -42,7 +43,7 @@ class Broadcast(Generic[T]):
 
     def publish(self, item: T) -> None:
         if self.callback is not None:
-            self.callback(item)
+            asyncio.get_running_loop().call_soon(self.callback, item)
         for listener in self._listeners:
             listener.put(item)
 

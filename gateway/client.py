@@ -95,6 +95,7 @@ class Home:
         self.resent = 0
         self.unanswered = 0
         self.duplicates = 0
+        self.unreadable = 0
         self.last_sequence = 0
         self.last_envelope: wire.Envelope | None = None
         self.last_status: wire.StatusReport | None = None
@@ -268,6 +269,12 @@ class Home:
     # --- what arrives ---------------------------------------------------------------------------------------------
 
     def _receive(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002  the link's signature
+        try:
+            self._take(topic, payload)
+        except msgspec.DecodeError:
+            self.unreadable += 1  # of a later version, or damaged: what we can read goes on
+
+    def _take(self, topic: str, payload: bytes) -> None:
         if topic == self._response_topic:
             self._take_report(wire.decode_report(payload))
         elif topic == self._envelope_topic:
@@ -293,12 +300,12 @@ class Home:
         self.last_sequence = max(self.last_sequence, report.sequence)
         if isinstance(report, wire.StatusReport):
             self.last_status = report
-        self._answer_pending(report)
         self._reports.publish(report)
         if isinstance(report, wire.Filled):
             self._fills.publish(report)
         elif isinstance(report, wire.Blocked):
             self._blocks.publish(report)
+        self._answer_pending(report)
 
     def _answer_pending(self, report: wire.AnyReport) -> None:
         future, wanted = self._pending.get(report.id, (None, None))

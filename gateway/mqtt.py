@@ -97,6 +97,12 @@ class Gateway:
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
         await self._leave()
 
+    async def failed(self) -> None:
+        """Returns never; raises what ended the connection's or the ticks' task: a mistake of ours."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
     async def _leave(self) -> None:
         """Ends the tasks; an error that ended one of them before is raised."""
         self._send(self.session.marketdata.render())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.commands import Advance, Command, InstallRows, OpenArea, OpenInterval
 from exchange.node import Node
 from exchange.recovery import Batch
-from gateway.broker import Broker, find_mosquitto
+from gateway.broker import EXCHANGE, Broker, find_mosquitto
 from gateway.client import Home
 from gateway.mqtt import Gateway
 from gateway.session import SessionSettings
@@ -108,3 +109,17 @@ async def trading(
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+async def serve(host: str, port: int, user: str, password: str, journal: Path) -> None:
+    """An exchange in a process of its own, until it is killed or its standard input ends."""
+    async with Exchange(journal, Broker("url", host, port, {EXCHANGE: (user, password)})) as exchange:
+        if AREA not in exchange.node.engine.areas:
+            await exchange.open(T0, T1)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], Path(sys.argv[5])))

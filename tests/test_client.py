@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,8 +49,8 @@ def test_two_homes_trade_and_their_envelopes_follow(broker: Broker, journal: Pat
             await until(lambda: alice.envelope[T0] == Limits(ALLOCATION_W - 600, ALLOCATION_W))
             await until(lambda: (T0, "export") in bob.market and bob.market[T0, "export"].traded_w == 600)
             assert bob.market[T0, "export"].offers == (wire.Level(12_300, 400, 1),)
-            assert bob.state is not None
-            assert [(i.interval_ms, i.phase) for i in bob.state.intervals] == [(T0, "open"), (T1, "open")]
+            await until(lambda: bob.state is not None and len(bob.state.intervals) == 2)
+            assert [(i.interval_ms, i.phase) for i in bob.state.intervals] == [(T0, "open"), (T1, "open")]  # type: ignore[union-attr]
             exchange.gateway.session.mirror.check(exchange.node.engine)
 
     run(scenario)
@@ -285,6 +288,84 @@ def test_a_restarted_broker_is_given_everything_again(broker: Broker, journal: P
                 await until(lambda: T1 in bob.envelope)
 
     run(scenario)
+
+
+def start_exchange(broker: Broker, journal: Path) -> subprocess.Popen[str]:
+    """In a process of its own, ready."""
+    arguments = [broker.host, str(broker.port), *broker.exchange, str(journal)]
+    command = [sys.executable, "-m", "tests.exchange_at_work", *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_an_exchange_that_is_killed_loses_no_acknowledged_order_and_doubles_none(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        process = await asyncio.to_thread(start_exchange, broker, journal)
+        try:
+            async with home(broker, "alice", cancel_on_disconnect=False, resend_s=0.3, timeout_s=30) as alice, home(broker, "bob") as bob:
+                accepted, fills = set(), alice.fills()
+                for number in range(60):
+                    asking = asyncio.create_task(alice.place("sell", "export", T0, 10, 12_300, order_id=f"o{number}"))
+                    if number in (15, 40):
+                        await asyncio.sleep(0.002 * (number // 15))
+                        process.kill()
+                        process.wait()
+                        process = await asyncio.to_thread(start_exchange, broker, journal)
+                    answer = await asking
+                    assert isinstance(answer, wire.Accepted)
+                    accepted.add(answer.order_id)
+                status = await alice.status()
+                assert [order.order_id for order in status.open_orders] == [f"o{number}" for number in range(60)]
+                assert accepted == {order.order_id for order in status.open_orders}
+                assert isinstance(await bob.place("buy", "export", T0, 600, 12_300), wire.Accepted)
+                sold = [await anext(fills) for _ in range(60)]
+                assert [filled.order_id for filled in sold] == [f"o{number}" for number in range(60)]
+                assert (await alice.status()).holdings[0].export_w == ALLOCATION_W - 600
+        finally:
+            process.kill()
+            process.wait()
+
+    run(scenario)
+
+
+def test_every_connection_sends_small_packets_at_once(broker: Broker) -> None:
+    async def scenario() -> None:
+        async with home(broker, "alice") as alice:
+            sock = alice._link._client.socket()
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+    run(scenario)
+
+
+def test_a_report_of_a_later_version_and_a_failing_callback_do_not_end_the_connection(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        failures: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+        async with trading(journal, broker, "alice") as (exchange, (alice,)):
+            alice.on_report(lambda report: 1 / 0)
+            exchange.gateway.link.send(Message(topics.response(AREA, "alice"), b'{"v":2,"type":"news"}', 1, False))
+            await alice.heartbeat()
+            assert alice.unreadable == 1
+            assert alice.connections == 1
+            await until(lambda: bool(failures))
+            assert isinstance(failures[0]["exception"], ZeroDivisionError)
+
+    run(scenario)
+
+
+def test_a_mistake_in_the_gateway_is_raised_and_not_swallowed(broker: Broker, journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Exchange(journal, broker) as exchange, home(broker, "alice") as alice:
+            await exchange.open(T0)
+            monkeypatch.setattr(exchange.gateway.session, "admit", lambda *_: 1 / 0)
+            alice._link.send(Message(topics.request(AREA, "alice"), b"{}", 1, False))
+            with pytest.raises(ZeroDivisionError):
+                await exchange.gateway.failed()
+
+    with pytest.raises(ZeroDivisionError):  # and leaving the gateway tells it, too
+        run(scenario)
 
 
 def test_without_an_exchange_a_request_ends_in_a_timeout_and_not_in_silence(broker: Broker) -> None:
