@@ -10,6 +10,7 @@ What is wrong in exactly that version, and is overridden here (each has a test i
     packet is still being written is not recognised at all.
  6. A packet may announce 256 MB, and is read.
  7. Delivery looks at every subscription of every client for every message, and delivers once for each filter that matches.
+ 8. What waited for an absent client is delivered marked as retained, and without a bound on how much may wait.
 
 The client id is the account's name, whatever the client says: so nobody can take over another's session. Subscriptions are granted
 and filtered at delivery, as mosquitto does it. The process ends when its standard input does, which is when its parent ends.
@@ -38,6 +39,7 @@ from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.session import INCOMING
 
 PACKET_BYTES_MAX = 1 << 18
+QUEUED_MESSAGES_MAX = 100_000
 CONNECT_TIMEOUT_S = 10.0
 TAKEOVER_TIMEOUT_S = 5.0
 BAD_PACKET = (ValueError, IndexError, struct.error, OSError, TimeoutError, AttributeError)
@@ -203,6 +205,14 @@ class FixedBroker(Broker):  # type: ignore[misc]
                 flow = handler.mqtt_publish(topic, retained.data, min(max(qos, held[0]), retained.qos or QOS_0), retain=True)
                 self._tasks_queue.append(asyncio.ensure_future(flow))
 
+    async def _publish_session_retained_messages(self, session: Any) -> None:
+        """What waited for an absent client is new to it, and so not marked as retained (MQTT 3.1.1, 3.3.1.3)."""
+        handler = self._get_handler(session)
+        while handler is not None and not session.retained_messages.empty():
+            waiting = session.retained_messages.get_nowait()
+            flow = handler.mqtt_publish(waiting.topic, waiting.data, waiting.qos, retain=False)
+            self._tasks_queue.append(asyncio.ensure_future(flow))
+
     async def _run_broadcast(self, running_tasks: deque[Any]) -> None:
         """One message to whoever subscribed and may read it, once however many of a client's filters match."""
         broadcast = await self._broadcast_queue.get()
@@ -219,7 +229,7 @@ class FixedBroker(Broker):  # type: ignore[misc]
             handler = self._get_handler(session)
             if session.transitions.state == "connected" and handler is not None:
                 running_tasks.append(asyncio.ensure_future(handler.mqtt_publish(topic, broadcast["data"], qos, retain=False)))
-            elif not session.clean_session and qos >= QOS_1:
+            elif not session.clean_session and qos >= QOS_1 and session.retained_messages.qsize() < QUEUED_MESSAGES_MAX:
                 await self._retain_broadcast_message(broadcast, qos, session)
 
 

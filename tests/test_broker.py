@@ -41,6 +41,7 @@ class Peer:
     def __init__(self, broker: Broker, account: str, client_id: str | None = None, password: str | None = None) -> None:
         user, secret = broker.exchange if account == EXCHANGE else broker.credentials(account)
         self.received: list[tuple[str, bytes]] = []
+        self.retained: list[bytes] = []
         self.link = Link(broker.host, broker.port, user, password or secret, client_id or account, self._take)
         self._filters: list[tuple[str, int]] = []
         self._ready = asyncio.Event()
@@ -48,6 +49,8 @@ class Peer:
 
     def _take(self, topic: str, payload: bytes, retained: bool) -> None:
         self.received.append((topic, payload))
+        if retained:
+            self.retained.append(payload)
 
     async def _connected(self) -> None:
         if self._filters:
@@ -254,7 +257,8 @@ def test_what_was_sent_while_away_is_delivered_on_return_and_only_to_its_owner(b
             await exchange.settled()
             async with Peer(broker, "bob").subscribed(STATE) as bob, Peer(broker, "alice").subscribed(RESPONSE, STATE) as alice:
                 await fence(exchange, alice, bob)
-                assert sorted(map(int, alice.payloads(RESPONSE))) == list(range(50))
+                assert list(map(int, alice.payloads(RESPONSE))) == list(range(50)), "in order"
+                assert alice.retained == [], "they are new to her"
                 assert bob.payloads(RESPONSE) == []
 
     run(scenario)

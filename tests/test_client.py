@@ -202,6 +202,20 @@ def test_a_lost_connection_cancels_all_orders_by_the_last_will(broker: Broker, j
     run(scenario)
 
 
+def test_a_will_that_was_sent_while_the_exchange_was_away_is_obeyed_on_its_return(broker: Broker, journal: Path) -> None:
+    async def scenario() -> None:
+        async with home(broker, "alice") as alice:
+            async with Exchange(journal, broker) as exchange:
+                await exchange.open(T0)
+                await alice.place("sell", "export", T0, 1000, 12_300)
+            alice.abort()
+            await until(lambda: alice.connections == 2)
+            async with Exchange(journal, broker) as exchange:
+                await until(lambda: not exchange.gateway.session.mirror.areas[AREA].orders["alice"])
+
+    run(scenario)
+
+
 def test_a_silent_home_is_cancelled_and_a_beating_one_is_not(broker: Broker, journal: Path) -> None:
     async def scenario() -> None:
         quick = SessionSettings(silence_ms=600)
