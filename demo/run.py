@@ -38,7 +38,7 @@ from riskcheck.certify import Certificate, Certifier
 from riskcheck.network import Network
 
 AREA = "lv"
-START_MS = 1_782_136_800_000  # 2026-06-22, a Monday, 14:00 UTC: the sun is still high and the first cars come home
+START_MS = 1_777_298_400_000  # 2026-04-27, a Monday, 14:00 UTC: the sun is still high and the first cars come home
 MINUTE_MS = 60_000
 FLEET_GRACE_S = 30.0
 
