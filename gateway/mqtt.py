@@ -27,7 +27,7 @@ from gateway.link import Link
 from gateway.message import Message
 from gateway.session import Session, SessionSettings
 
-CLIENT_ID = "limex-exchange"
+CLIENT_ID = "limex-exchange-{area}"  # one exchange per area on a broker
 LOG = logging.getLogger(__name__)
 
 
@@ -74,7 +74,7 @@ class Gateway:
         self._tick_s = tick_s
         self._state_every = state_every
         self.session = Session(node.engine, settings, secrets.token_hex(4), _elapsed_ms())
-        self.link = Link(host, port, *credentials, CLIENT_ID, self._receive)
+        self.link = Link(host, port, *credentials, CLIENT_ID.format(area=area), self._receive)
         self._ready = asyncio.Event()
         self._unconfirmed: deque[tuple[int, int]] = deque()  # batch number, QoS 1 messages sent up to and with it
         self._tasks: list[asyncio.Task[None]] = []
