@@ -110,7 +110,10 @@ class RetireInterval(msgspec.Struct, frozen=True, array_like=True, tag="retire_i
 
 
 class Halt(msgspec.Struct, frozen=True, array_like=True, tag="halt", gc=False):
-    """Stops placing, replacing and matching; cancels still work. None means all areas, all intervals."""
+    """Stops placing, replacing and matching; cancels still work. None means all areas, all intervals.
+
+    The halt of one interval ends when the interval is retired (in the last area that has it).
+    """
 
     area: str | None
     interval_ms: int | None
