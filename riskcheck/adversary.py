@@ -270,6 +270,7 @@ class Climb:
 
     STEPS_MAX = 5
     ENTERING = 25
+    OUT_OF_REACH = (0.02, 0.02, 0.15)  # by kind: a limit that the first program leaves so far away is not climbed further
 
     def __init__(self, model: Reduced, limits: Limits, share: Floats, caps: Floats) -> None:
         self._model, self._limits, self._share, self._caps = model, limits, share, caps
@@ -282,7 +283,8 @@ class Climb:
         n = len(x_w) // 2
         for _ in range(self.STEPS_MAX):
             f, gradient = self._limits.one(self._model, limit, x_w[:n] - x_w[n:])
-            if f <= best + 1e-7 or not np.isfinite(gradient).all():
+            out_of_reach = visited and f < -self.OUT_OF_REACH[self._limits.kind[limit]]
+            if out_of_reach or f <= best + 1e-7 or not np.isfinite(gradient).all():
                 break
             best = f
             x_w = one_right_each(self.maximise(np.maximum(gradient, 0.0)), gradient)
@@ -292,13 +294,15 @@ class Climb:
     def maximise(self, objective: Floats) -> Floats:
         """A vertex of the polytope where objective.x is greatest."""
         scale = float(objective.max())
+        x = np.zeros(len(objective))
         if scale <= 0:
-            return np.zeros(len(objective))
+            return x
+        useful = np.flatnonzero(objective > 1e-9 * scale)  # all others are zero at a vertex of a packing polytope
+        bounds = np.column_stack([np.zeros(len(useful)), self._caps[useful]])
         while True:
-            rows = self._share[:, self._working].T
-            bounds = np.column_stack([np.zeros(len(self._caps)), self._caps])
-            solved = linprog(-objective / scale, A_ub=rows, b_ub=np.ones(len(rows)), bounds=bounds, method="highs")
-            x = np.clip(solved.x, 0.0, self._caps)
+            rows = self._share[np.ix_(useful, self._working)].T
+            solved = linprog(-objective[useful] / scale, A_ub=rows, b_ub=np.ones(len(rows)), bounds=bounds, method="highs")
+            x[useful] = np.clip(solved.x, 0.0, self._caps[useful])
             use = x @ self._share
             broken = np.flatnonzero((use > 1 + 1e-9) & ~self._working)
             if not len(broken):

@@ -2,8 +2,8 @@
 
 Pandapower's pi model of lines (r, x, c, g by km, length, parallel, df) and its two-winding transformer (vk, vkr, i0, pfe, tap,
 vector group) are kept; the magnetising branch is split over both ends as power-grid-model does it. Zero sequence is read in
-three-phase networks only, without the magnetising path of transformers (mag0). Out-of-service branches and those behind an open switch are left out: charging currents of a line
-that hangs on one end are not modelled.
+three-phase networks only, without the magnetising path of transformers (mag0). Out-of-service branches and those behind an
+open switch are left out: charging currents of a line that hangs on one end are not modelled.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ CUSHION = np.array([0.0005, 0.0005, 0.004])  # by kind; what the search may have
 HUNTS_MAX = 12
 QUIET_HUNTS = 2
 CLIMBS_MAX = 4
-VOLTAGES_CLIMBED = 8  # per phase and side in each round of climbing
+VOLTAGES_CLIMBED = 6  # per phase and side in each round of climbing
 EXCESS = 0.25  # of the cushion: a round that finds no more than this is quiet
 TRIALS = 1200
 ALIKE = 0.995  # cosine of two rows that share their margin
@@ -215,6 +215,7 @@ def _verify(
     caps = caps_w.astype(float)
     rng = np.random.default_rng(SEED)
     quiet, climbs = 0, 0
+    fresh: Indices | None = None  # limits whose margins the last round of climbing raised
     for turn in range(HUNTS_MAX + CLIMBS_MAX):
         tell(f"margins from AC, round {turn + 1}", 0.3 + 0.7 * turn / (HUNTS_MAX + CLIMBS_MAX))
         polytope = rows.polytope(labels, limits.kind, caps_w)
@@ -224,13 +225,15 @@ def _verify(
         hunt.learn(genes, np.unique(f.argmax(axis=0)))
         if quiet >= QUIET_HUNTS or turn >= HUNTS_MAX:
             climbs += 1
-            chosen = _worth_climbing(limits, model, polytope, labels, f, rng)
+            chosen = _worth_climbing(limits, model, polytope, labels, f, rng, fresh)
             climb = Climb(model, limits, share, caps)
             climbed = [point for limit in chosen for point in climb.from_point(limit, x[f[:, limit].argmax()])]
             if climbed:
                 x, f = np.vstack([x, climbed]), np.vstack([f, limits.measure(model, _signed(np.array(climbed)))])
         excess = float((f.max(axis=0) / CUSHION[limits.kind]).max())
-        rows.margin = np.maximum(rows.margin, _remainders(rows, x, f, NEAR[limits.kind]))
+        found = _remainders(rows, x, f, NEAR[limits.kind])
+        fresh = np.unique(rows.limit[found > rows.margin]) if climbs else None
+        rows.margin = np.maximum(rows.margin, found)
         rows.margin = np.maximum(rows.margin, np.where(alike, rows.margin[None, :], 0.0).max(axis=1))
         if climbs and (excess <= EXCESS or climbs >= CLIMBS_MAX):
             return
@@ -238,17 +241,26 @@ def _verify(
 
 
 def _worth_climbing(
-    limits: Limits, model: Reduced, polytope: Polytope, labels: list[RowLabel], f: Floats, rng: np.random.Generator
+    limits: Limits,
+    model: Reduced,
+    polytope: Polytope,
+    labels: list[RowLabel],
+    f: Floats,
+    rng: np.random.Generator,
+    fresh: Indices | None,
 ) -> list[int]:
     """Of the limits that still have a row: all currents, and of each phase's voltages those nearest to breaking and some at random.
 
-    Voltages of one phase are much alike and share their margins; every current has customers of its own.
+    Voltages of one phase are much alike and share their margins; every current has customers of its own. After the first round
+    only currents whose margin was raised (`fresh`) and one in four of the others are climbed again.
     """
     kept = set(polytope.labels)
     alive = np.array([limit for limit, label in enumerate(labels) if label in kept], dtype=np.int64)
     best = f.max(axis=0)
     phase = model.monitors.phase[limits.monitor]
     chosen = alive[limits.kind[alive] == KINDS.index("thermal")]
+    if fresh is not None:
+        chosen = chosen[np.isin(chosen, fresh) | (rng.random(len(chosen)) < 0.25)]
     for kind in (0, 1):
         for p in np.unique(phase):
             group = alive[(limits.kind[alive] == kind) & (phase[alive] == p)]

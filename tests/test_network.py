@@ -24,7 +24,7 @@ def test_the_default_feeder_has_fifty_five_single_phase_homes_and_limits_of_230_
 
 
 def test_an_unknown_name_is_answered_with_the_names_that_exist() -> None:
-    with pytest.raises(ValueError, match="no network named 'ieee'.*ieee-european-lv.*kerber-vorstadt"):
+    with pytest.raises(ValueError, match=r"no network named 'ieee'.*ieee-european-lv.*kerber-vorstadt"):
         load("ieee")
     with pytest.raises(ValueError, match="cannot read a network from int"):
         load(7)
