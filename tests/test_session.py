@@ -13,6 +13,7 @@ from exchange.engine import Engine
 from exchange.recovery import Batch, run_batch
 from gateway import topics, wire
 from gateway.message import Message
+from gateway.rate import Bucket
 from gateway.session import Session, SessionSettings
 from tests.exchange_at_work import ALLOCATION_W, AREA, FAILSAFE_W, NAMES, T0, T1, opening
 
@@ -124,6 +125,21 @@ def test_over_the_rate_orders_are_throttled_first_and_cancels_last() -> None:
     assert [isinstance(bench.admit("alice", type="cancel", id=f"c{n}", order_id="a0"), c.Cancel) for n in range(3)] == [True, True, False]
     assert isinstance(bench.admit("bob", **PLACE), c.Place), "another customer's rate is its own"
     assert isinstance(bench.admit("alice", elapsed_ms=300, **PLACE), c.Place), "tokens come back with time"
+
+
+@pytest.mark.parametrize(
+    ("takes_at_ms", "waits_ms"),
+    [
+        ([0, 0, 0], [0, 0, 500]),
+        ([0, 0, 499, 500], [0, 0, 1, 0]),
+        ([0, 0, 10_000, 10_000, 10_000], [0, 0, 0, 0, 500]),
+        ([1000, 1000, 0, 1500], [0, 0, 500, 0]),
+    ],
+    ids=["burst, then one for each half second", "never early", "never more than the burst", "time running backwards fills nothing"],
+)
+def test_the_bucket_of_two_a_second_with_a_burst_of_two(takes_at_ms: list[int], waits_ms: list[int]) -> None:
+    bucket = Bucket(2.0, 2, takes_at_ms[0])
+    assert [bucket.take(at_ms) for at_ms in takes_at_ms] == waits_ms
 
 
 def test_malformed_payloads_over_the_rate_are_not_even_answered() -> None:
