@@ -156,6 +156,9 @@ def _replay(arguments: argparse.Namespace) -> int:
     from replay import tape
     from replay.verify import verify
 
+    if arguments.at is not None:
+        return _replay_moment(arguments)
+
     def print_tape(batch: Batch, _total: int) -> None:
         if arguments.until is None or batch.number <= arguments.until:
             print("\n".join(tape.lines(batch)))
@@ -173,6 +176,31 @@ def _replay(arguments: argparse.Namespace) -> int:
         if verdict.undigested:
             print(f"{verdict.undigested} batch(es) had no stored digest: the process that wrote them was killed right after")
     return OK
+
+
+def _replay_moment(arguments: argparse.Namespace) -> int:
+    """The state at a moment: `--at` is a batch number or a time."""
+    from gateway.show import moment_tables
+    from replay.rebuild import batch_at, moment, rebuild
+
+    batch = int(arguments.at) if arguments.at.isdigit() else batch_at(arguments.journal, _time_ms(arguments.at))
+    engine, number = rebuild(arguments.journal, batch=batch)
+    found = moment(engine, number)
+    if arguments.json:
+        print(json.dumps(found))
+    else:
+        moment_tables(found)
+    return OK
+
+
+def _time_ms(text: str) -> int:
+    from datetime import UTC, datetime
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--at takes a batch number or a time like 2026-04-27T14:05:00, not {text!r}") from error
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -283,7 +311,8 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("journal", type=Path, metavar="JOURNAL", help="a journal of `limex serve` or of a demo's report folder")
     replay.add_argument("--tape", action="store_true", help="print every event as a sentence")
     replay.add_argument("--until", type=_positive(int), metavar="BATCH", help="with --tape: stop printing after this batch")
-    replay.add_argument("--json", action="store_true", help="the verdict as one JSON object")
+    replay.add_argument("--at", metavar="MOMENT", help="show books, holdings and cash after this batch number, or at this UTC time")
+    replay.add_argument("--json", action="store_true", help="the verdict, or the moment, as one JSON object")
 
     bench = command("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")
     bench.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="options of the benchmarks; see `limex bench -- --help`")

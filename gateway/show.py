@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from envelopes.allocate import Allocation
@@ -81,6 +81,31 @@ def certificate_table(network: Network, certificate: Certificate) -> None:
         console.print(f"breaking corner ({certificate.worst_kind}): {corner.description}, interface at {corner.interface_pu} pu")
         powers = ", ".join(f"{c.id} {watts:+d} W" for c, watts in zip(network.customers, corner.power_w, strict=True))
         console.print(powers, highlight=False)
+
+
+def moment_tables(found: dict[str, Any]) -> None:
+    """The state of `replay.rebuild.moment`: a table of holdings per area, the best of each book."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from replay.tape import cents, interval_name
+
+    console = Console()
+    console.print(f"after batch {found['batch']}, event {found['sequence']}, market time {interval_name(found['market_time_ms'])} UTC")
+    for name, area in found["areas"].items():
+        table = Table(title=f"area {name}: holdings, export / import W")
+        table.add_column("customer")
+        for start_ms, interval in area["intervals"].items():
+            table.add_column(f"{interval_name(start_ms)} {interval['gate']}", justify="right")
+        table.add_column("cash ct", justify="right")
+        for who, cash in area["cash_mct"].items():
+            held = [interval["holdings"][who] for interval in area["intervals"].values()]
+            table.add_row(who, *(f"{h['export_w']} / {h['import_w']}" for h in held), f"{cash / 1000:+.3f}")
+        console.print(table)
+        for start_ms, interval in area["intervals"].items():
+            for direction, book in interval["books"].items():
+                best = [f"{side[0][1]} W @ {cents(side[0][0])}" if side else "nothing" for side in (book["bids"], book["asks"])]
+                console.print(f"{interval_name(start_ms)} {direction}: bid {best[0]}, asked {best[1]}", highlight=False)
 
 
 def _stop(rows: Polytope, row: int | None) -> str:

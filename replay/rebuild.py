@@ -6,10 +6,14 @@ The state is that of the newest snapshot before the moment, plus the commands si
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from exchange.commands import Direction
 from exchange.engine import Engine
 from exchange.journal import Journal
 from exchange.recovery import Recovery
+
+DIRECTIONS: tuple[Direction, Direction] = ("export", "import")
 
 
 def rebuild(path: Path, *, batch: int | None = None, snapshot_max: int | None = None) -> tuple[Engine, int]:
@@ -34,3 +38,21 @@ def batch_at(path: Path, at_ms: int) -> int:
         return max((stored.number for stored in journal.batches() if stored.at_ms <= at_ms), default=0)
     finally:
         journal.close()
+
+
+def moment(engine: Engine, batch: int) -> dict[str, Any]:
+    """The state for people and scripts: by area its cash, by interval the gate, every holding and both books.
+
+    Books are lists of [price_mct, open_w, orders], best first.
+    """
+    areas = {}
+    for name in engine.areas:
+        customers, gates = engine.customers(name), engine.gates(name)
+        intervals = {}
+        for start_ms in engine.intervals(name):
+            export_w, import_w = engine.holdings(name, start_ms)
+            books = {direction: dict(zip(("bids", "asks"), engine.book(name, start_ms, direction), strict=True)) for direction in DIRECTIONS}
+            held = {who: {"export_w": e, "import_w": i} for who, e, i in zip(customers, export_w, import_w, strict=True)}
+            intervals[start_ms] = {"gate": "closed" if gates[start_ms] else "open", "holdings": held, "books": books}
+        areas[name] = {"cash_mct": engine.cash(name), "intervals": intervals}
+    return {"batch": batch, "sequence": engine.sequence, "market_time_ms": engine.now_ms, "areas": areas}

@@ -102,6 +102,13 @@ def test_replay_proves_prints_and_refuses(tmp_path: Path, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out)["commands"] == 4
     assert main(["replay", str(path), "--tape"]) == 0
     assert "alice alice-1: sell 10 W export" in capsys.readouterr().out
+    assert main(["replay", str(path), "--at", "1", "--json"]) == 0
+    holdings = json.loads(capsys.readouterr().out)["areas"]["lv"]["intervals"]["0"]["holdings"]
+    assert holdings["alice"] == {"export_w": 5 * 10**7, "import_w": 5 * 10**7}
+    assert main(["replay", str(path), "--at", "2100-01-01"]) == 0
+    assert "asked 10 W @ 1.00 ct/kWh" in capsys.readouterr().out
+    assert main(["replay", str(path), "--at", "noon"]) == 2
+    assert "a batch number or a time like" in capsys.readouterr().err
     assert main(["replay", str(tmp_path / "none.sqlite")]) == 3
     assert "no such journal" in capsys.readouterr().err
 
