@@ -247,19 +247,15 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, *arguments: object, **options: object) -> None:
-        super().__init__(*arguments, formatter_class=argparse.RawDescriptionHelpFormatter, **options)  # type: ignore[arg-type]
-
-
 def _parser() -> argparse.ArgumentParser:
     from riskcheck.network import DEFAULT_NETWORK
 
-    parser = _Parser(prog="limex", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="limex", description=__doc__, formatter_class=as_written)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text.splitlines()[0], description=text, epilog=f"example:\n  {example}")
+        added = commands.add_parser(name, help=text.splitlines()[0], description=text, epilog=f"example:\n  {example}", formatter_class=as_written)
         added.set_defaults(run=run)
         return added
 

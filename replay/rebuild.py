@@ -51,7 +51,8 @@ def moment(engine: Engine, batch: int) -> dict[str, Any]:
         intervals = {}
         for start_ms in engine.intervals(name):
             export_w, import_w = engine.holdings(name, start_ms)
-            books = {direction: dict(zip(("bids", "asks"), engine.book(name, start_ms, direction), strict=True)) for direction in DIRECTIONS}
+            sides = {direction: engine.book(name, start_ms, direction) for direction in DIRECTIONS}
+            books = {direction: {"bids": bids, "asks": asks} for direction, (bids, asks) in sides.items()}
             held = {who: {"export_w": e, "import_w": i} for who, e, i in zip(customers, export_w, import_w, strict=True)}
             intervals[start_ms] = {"gate": "closed" if gates[start_ms] else "open", "holdings": held, "books": books}
         areas[name] = {"cash_mct": engine.cash(name), "intervals": intervals}
