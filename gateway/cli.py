@@ -251,11 +251,12 @@ def _parser() -> argparse.ArgumentParser:
     from riskcheck.network import DEFAULT_NETWORK
 
     as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="limex", description=__doc__, formatter_class=as_written)
+    parser = argparse.ArgumentParser(prog="limex", description=LIMEX_TEXT, formatter_class=as_written)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text.splitlines()[0], description=text, epilog=f"example:\n  {example}", formatter_class=as_written)
+        epilog = f"example:\n  {example}"
+        added = commands.add_parser(name, help=text.splitlines()[0], description=text, epilog=epilog, formatter_class=as_written)
         added.set_defaults(run=run)
         return added
 
@@ -315,6 +316,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+LIMEX_TEXT = """limex: a real-time exchange on which homes trade the power limits of their electricity network.
+
+Start with `limex demo`. Every command has its own --help with an example.
+
+Exit codes: 0 done; 1 the answer is no (insecure, a violation, a replay that differs); 2 wrong arguments or bad input;
+3 the surroundings failed (no broker, journal not writable); 130 interrupted."""
 DEMO_TEXT = """Homes trade their limits over MQTT on a real feeder, end to end.
 
 Computes secure rows, fair envelopes and their AC certificate; starts broker, exchange and one MQTT client per home; runs the
