@@ -101,7 +101,7 @@ def synthetic(customers: int, rows: int, seed: int = 1) -> Feeder:
     random = np.random.default_rng(seed)
     coefficients = random.random((rows, 2 * customers)) * (random.random((rows, 2 * customers)) < 0.1)
     caps, floors = np.full(2 * customers, 10_000), np.full(2 * customers, 500)
-    slack = coefficients.sum(axis=1) * 2_000
+    slack = coefficients.sum(axis=1) * 2_000 + 1
     labels = [RowLabel("thermal", f"line {row}", "abc") for row in range(rows)]
     polytope = Polytope.from_rows(coefficients, slack, labels, caps)
     allocation = max_min(polytope, floors, caps)

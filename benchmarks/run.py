@@ -11,7 +11,6 @@ import argparse
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,11 +20,12 @@ from benchmarks import measure, tables
 from gateway.show import working
 
 if TYPE_CHECKING:
-    from benchmarks.feeder import Feeder
-    from benchmarks.latency import LatencyFigures
+    from benchmarks.feeder import Feeder, Progress
+    from benchmarks.order_to_ack import Figures
 
 PARTS = ("engine", "check", "mqtt", "replay")
-BROKERS: tuple[Literal["mosquitto", "amqtt"], ...] = ("mosquitto", "amqtt")
+Broker = Literal["mosquitto", "amqtt"]
+BROKERS: tuple[Broker, ...] = ("mosquitto", "amqtt")
 OK, BAD_INPUT, SURROUNDINGS = 0, 2, 3
 
 
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     for part in arguments.only:
         with working(quiet=arguments.json) as progress, tempfile.TemporaryDirectory(prefix="limex-bench-", dir=arguments.disk) as disk:
             figures, trouble = _measure(part, feeder, arguments, Path(disk), progress)
-        found[part] = figures
+        found[part] = _plain(figures)
         show(tables.TABLES[part](figures))
         for line in trouble:
             print(f"limex bench: {line}", file=sys.stderr)
@@ -67,9 +67,7 @@ def _feeder(arguments: argparse.Namespace) -> Feeder:
         return feeder.load(load(arguments.network), progress)
 
 
-def _measure(
-    part: str, feeder: Feeder, arguments: argparse.Namespace, disk: Path, progress: Callable[[str, float], None]
-) -> tuple[Any, list[str]]:
+def _measure(part: str, feeder: Feeder, arguments: argparse.Namespace, disk: Path, progress: Progress) -> tuple[Any, list[str]]:
     """(figures, what could not be measured and why)."""
     from benchmarks import check, engine, replay_speed
 
@@ -79,24 +77,34 @@ def _measure(
         return check.measure(feeder, arguments.network, quick=arguments.quick, progress=progress), []
     if part == "replay":
         return replay_speed.measure(feeder, disk, quick=arguments.quick, progress=progress), []
-    return _mqtt(feeder, arguments, disk, progress)
+    return _mqtt(arguments, disk, progress)
 
 
-def _mqtt(
-    feeder: Feeder, arguments: argparse.Namespace, disk: Path, progress: Callable[[str, float], None]
-) -> tuple[list[LatencyFigures], list[str]]:
-    from benchmarks import latency
+def _mqtt(arguments: argparse.Namespace, disk: Path, progress: Progress) -> tuple[list[Figures], list[str]]:
+    from benchmarks import order_to_ack
     from gateway.broker import BrokerError
     from gateway.link import LinkError
 
+    kinds: tuple[Broker, ...] = (arguments.broker,) if arguments.broker else BROKERS
+    requests, rates = (300, [100]) if arguments.quick else (2000, [100, 500])
     found, trouble = [], []
-    kinds: tuple[latency.Kind, ...] = (arguments.broker,) if arguments.broker else BROKERS
-    for kind in kinds:
+    for place, kind in enumerate(kinds):
+        progress(f"mqtt: orders and echoes in turns, over {kind}", place / len(kinds))
         try:
-            found.append(latency.measure(feeder, kind, disk, quick=arguments.quick, progress=progress))
+            found.append(order_to_ack.compare(kind, requests, rates, disk))
         except (BrokerError, LinkError) as error:
             trouble.append(f"mqtt over {kind} was not measured: {error}")
     return found, trouble
+
+
+def _plain(figures: Any) -> Any:
+    """For JSON; with what the acknowledgement may take and took, where there is a target."""
+    if isinstance(figures, list):
+        return [_plain(one) for one in figures]
+    plain = msgspec.to_builtins(figures, str_keys=True)
+    if hasattr(figures, "allowed_us"):
+        plain |= {"allowed_us": figures.allowed_us, "taken_us": figures.taken_us}
+    return plain
 
 
 def _parts(text: str) -> list[str]:
