@@ -136,12 +136,14 @@ class Reduced:
     def current_sensitivities(self, power_w: Floats, interface_pu: float) -> tuple[Complexes, Complexes]:
         """Currents [k] at an operating point [n_customers] and their derivative [k, 2 n_customers] by right, per watt.
 
-        The first half is by watts exported, the second by watts imported (with their reactive power).
+        The first half is by watts exported, the second by watts imported (with their reactive power). NaN without a solution.
         """
         current = self.solve(power_w, interface_pu)[0]
         v = interface_pu * self.w + self.Z @ current
         by_right = np.hstack([self.share, -(self.share * (1 + 1j * self.tangent))]) / BASE_VA
         # di = conj(ds)/conj(v) - (i/conj(v)) conj(Z di): solve for di in real and imaginary parts.
+        if not np.isfinite(v).all():
+            return current, np.full(by_right.shape, np.nan + 0j)
         coupling = (current / np.conj(v))[:, None] * np.conj(self.Z)
         right = np.conj(by_right) / np.conj(v)[:, None]
         k = len(v)
@@ -155,8 +157,8 @@ class Reduced:
         current, by_right = self.current_sensitivities(power_w, interface_pu)
         phasor = self.phasors(current, interface_pu, which)
         size = np.abs(phasor)
-        direction = np.conj(phasor) / np.maximum(size, 1e-12)
-        # a current of zero has no direction, hence no gradient
+        with np.errstate(invalid="ignore"):
+            direction = np.conj(phasor) / np.maximum(size, 1e-12)  # a current of zero has no direction, hence no gradient
         gradient = np.real(direction[:, None] * (self.H[which] @ by_right)) * self.scale[which][:, None]
         return size * self.scale[which], gradient
 

@@ -12,7 +12,8 @@ from riskcheck.network import Network, load
 from riskcheck.polytope import Polytope
 
 
-def _line(net: Any, start: int, end: int, z1: complex, z0: complex, rating_a: float) -> None:
+def line(net: Any, start: int, end: int, z1: complex, z0: complex, rating_a: float) -> None:
+    """One line of these impedances in ohms."""
     pp.create_line_from_parameters(
         net, start, end, length_km=1.0, r_ohm_per_km=z1.real, x_ohm_per_km=z1.imag, c_nf_per_km=0.0, max_i_ka=rating_a / 1e3,
         r0_ohm_per_km=z0.real, x0_ohm_per_km=z0.imag, c0_nf_per_km=0.0,
@@ -32,7 +33,7 @@ def two_buses(z: complex = 0.2 + 0.1j, rating_a: float = 400.0, power_factor: fl
     """Balanced: interface --z-- home, 400 V."""
     net = source()
     home = pp.create_bus(net, vn_kv=0.4)
-    _line(net, 0, home, z, 4 * z, rating_a)
+    line(net, 0, home, z, 4 * z, rating_a)
     pp.create_load(net, home, p_mw=0.001, name="home")
     net.load["power_factor"] = power_factor
     net.load["rating_export_w"], net.load["rating_import_w"] = rating_w, rating_w
@@ -44,7 +45,7 @@ def three_phase_line(z1: complex = 0.2 + 0.1j, z0: complex = 0.8 + 0.4j, rating_
     """Three phases: interface --(z1, z0)-- one bus with a single-phase home for each letter of `homes`."""
     net = source()
     bus = pp.create_bus(net, vn_kv=0.4)
-    _line(net, 0, bus, z1, z0, rating_a)
+    line(net, 0, bus, z1, z0, rating_a)
     for number, phase in enumerate(homes):
         pp.create_asymmetric_load(net, bus, **{f"p_{phase}_mw": 0.001}, name=f"home{number}")
     net.asymmetric_load["power_factor"] = 1.0
@@ -59,7 +60,7 @@ def ring() -> Any:
     for _ in range(2):
         pp.create_bus(net, vn_kv=20.0)
     for start, end, rating in ((0, 1, 1.0), (0, 2, 1.0), (1, 2, 0.5)):
-        _line(net, start, end, 0.01 + 0.1j, 0.04 + 0.4j, rating * unit_a)
+        line(net, start, end, 0.01 + 0.1j, 0.04 + 0.4j, rating * unit_a)
     for bus in (1, 2):
         pp.create_load(net, bus, p_mw=0.5, name=f"plant{bus}")
     net.load["power_factor"] = 1.0

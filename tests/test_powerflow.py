@@ -112,6 +112,36 @@ def test_balanced_voltages_are_those_of_pandapower(name: str) -> None:
     assert np.nanmax(np.abs(dense_voltages(network, -net.load.p_mw.to_numpy() * 1e6)[:, 0] - theirs)) < 1e-5
 
 
+def _three_phase_home(net: Any) -> None:
+    pp.create_load(net, 1, p_mw=0.01, name="farm")
+
+
+def _cable_charging(net: Any) -> None:
+    net.line["c_nf_per_km"], net.line["c0_nf_per_km"] = 40_000.0, 15_000.0
+
+
+def _second_line(net: Any) -> None:
+    bus = pp.create_bus(net, vn_kv=0.4)
+    for start in (0, 1):
+        grids.line(net, start, bus, 0.1 + 0.05j, 0.3 + 0.2j, 200.0)
+    pp.create_asymmetric_load(net, bus, p_b_mw=0.001, name="far")
+
+
+@pytest.mark.parametrize("feature", [_three_phase_home, _cable_charging, _second_line])
+def test_the_two_engines_agree_on(feature: Any) -> None:
+    """three-phase customers, cable charging, meshes"""
+    net = grids.three_phase_line()
+    feature(net)
+    network = load(net)
+    power = np.linspace(-9_000, 7_000, len(network.customers))
+    flows = PowerFlow(network).run(power, 1.02)
+    assert np.nanmax(np.abs(flows.voltage_pu[0] - dense_voltages(network, power, 1.02))) < 1e-8
+    model = Reduced(network)
+    values = model.values(model.solve(power, 1.02), 1.02)[0]
+    currents = ~model.monitors.is_voltage
+    assert values[currents].max() == pytest.approx(flows.loading.max(), abs=1e-7)
+
+
 @pytest.mark.parametrize("vk0_percent", [2.0, 4.01995, 9.0])
 def test_the_transformers_own_zero_sequence_impedance_counts(vk0_percent: float) -> None:
     net = BUILTINS["ieee-european-lv"]()
