@@ -12,6 +12,7 @@ import asyncio
 import logging
 import random
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -43,6 +44,8 @@ class Link(aiomqtt.Client):
         )  # fmt: skip
         self._receive = receive
         self._unacknowledged: dict[int, int] = {}  # packet id -> how many QoS 1 messages were sent up to and with it
+        self._waits_to_write = False
+        self._loop_thread = threading.get_ident()
         self.sent = 0
         self.connections = 0
 
@@ -93,6 +96,31 @@ class Link(aiomqtt.Client):
                 self._logger.info("%s: connection lost or refused: %s", self.identifier, error)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  spreads reconnects, secures nothing
             pause_s = min(2 * pause_s, BACKOFF_S[1])
+
+    def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:  # noqa: ARG002  paho's signature
+        """Something is to be written. aiomqtt waits until the socket says that it can be: three system calls and two turns of the
+        event loop for each packet. It nearly always can be, so try, and wait only if not."""
+        if threading.get_ident() == self._loop_thread:
+            self._loop.call_soon(self._flush)
+        else:  # CONNECT is sent by a worker thread
+            self._loop.call_soon_threadsafe(self._flush)
+
+    def _on_socket_unregister_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:  # noqa: ARG002
+        if self._waits_to_write:
+            self._waits_to_write = False
+            self._loop.remove_writer(sock.fileno())
+
+    def _flush(self) -> None:
+        try:
+            self._client.loop_write()
+        except OSError as error:
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+            return
+        sock = self._client.socket()
+        if sock is not None and self._client.want_write() and not self._waits_to_write:
+            self._waits_to_write = True
+            self._loop.add_writer(sock.fileno(), self._flush)
 
     def _on_publish(self, client: paho.Client, userdata: Any, mid: int, *_: Any) -> None:  # noqa: ARG002  paho's signature
         self._unacknowledged.pop(mid, None)

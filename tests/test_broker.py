@@ -291,6 +291,18 @@ def test_overlapping_subscriptions_deliver_once(broker: Broker) -> None:
     run(scenario)
 
 
+def test_a_burst_that_is_larger_than_the_socket_s_buffers_arrives_whole_and_in_order(broker: Broker) -> None:
+    async def scenario() -> None:
+        async with Peer(broker, EXCHANGE) as exchange, Peer(broker, "alice").subscribed(RESPONSE) as alice:
+            for number in range(300):
+                exchange.publish(RESPONSE, number.to_bytes(2, "big") * 20_000)
+            await until(lambda: len(alice.received) == 300)
+            assert [int.from_bytes(payload[:2], "big") for _, payload in alice.received] == list(range(300))
+            await exchange.settled()
+
+    run(scenario)
+
+
 def test_a_client_that_stops_answering_is_disconnected_and_its_will_is_sent(broker: Broker) -> None:
     """A frozen process: its kernel keeps the connection open, but no ping comes."""
 
