@@ -1,16 +1,15 @@
 """Price-time queues of one book. Knows prices, quantities and arrival order; nothing of money, network or time.
 
 Rule 1: the better price goes first. Rule 2: within a price, who came first goes first. A queue's key is the price for
-sales and the negated price for purchases, so the best key is always the smallest. Levels are ordered dicts, because
-taking from the front and cancelling in the middle must both be constant in time.
+sales and the negated price for purchases, so the best key is always the smallest. A queue is one sorted list of
+(key, arrival, order), not a map of price levels: among homes nearly every order makes a price of its own.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedList
 
 from exchange.commands import Direction, Side
 from exchange.receipts import Account
@@ -19,9 +18,12 @@ NEVER_TOLD = -1
 
 
 class Order:
-    """A limit order while it matters. `born` is the sequence of its acceptance; `told_row` the row its owner was last told."""
+    """A limit order while it matters. `born` is the sequence of its acceptance, `arrival` its place in the queue's time order;
+    `told_row` is the row that its owner was last told."""
 
-    __slots__ = ("account", "born", "is_live", "open_w", "order_id", "price_mct", "quantity_w", "queue", "right", "told_row", "until_ms")
+    __slots__ = (
+        "account", "arrival", "born", "is_live", "open_w", "order_id", "price_mct", "quantity_w", "queue", "right", "told_row", "until_ms",
+    )  # fmt: skip
 
     def __init__(
         self, account: Account, order_id: str, queue: Queue, right: int, quantity_w: int, price_mct: int, until_ms: int, born: int
@@ -36,6 +38,7 @@ class Order:
         self.until_ms = until_ms
         self.born = born
         self.told_row = NEVER_TOLD
+        self.arrival = 0
         self.is_live = False
 
     @property
@@ -47,7 +50,7 @@ class Order:
 class Queue:
     """One side of a book, in priority."""
 
-    __slots__ = ("area", "best", "direction", "interval_ms", "levels", "side", "sign")
+    __slots__ = ("area", "arrivals", "direction", "entries", "interval_ms", "side", "sign")
 
     def __init__(self, area: str, interval_ms: int, direction: Direction, side: Side) -> None:
         self.area = area
@@ -55,53 +58,42 @@ class Queue:
         self.direction: Direction = direction
         self.side: Side = side
         self.sign = 1 if side == "sell" else -1
-        self.levels: SortedDict[int, OrderedDict[int, Order]] = SortedDict()
-        self.best: int | None = None
+        self.entries: SortedList[tuple[int, int, Order]] = SortedList()
+        self.arrivals = 0
 
     def add(self, order: Order) -> None:
         """Last in its price."""
-        key = self.sign * order.price_mct
-        level = self.levels.get(key)
-        if level is None:
-            level = self.levels[key] = OrderedDict()
-            if self.best is None or key < self.best:
-                self.best = key
-        level[order.born] = order
+        self.arrivals = order.arrival = self.arrivals + 1
+        self.entries.add((self.sign * order.price_mct, order.arrival, order))
         order.is_live = True
 
     def remove(self, order: Order) -> None:
-        key = self.sign * order.price_mct
-        level = self.levels[key]
-        del level[order.born]
+        self.entries.remove((self.sign * order.price_mct, order.arrival, order))
         order.is_live = False
-        if not level:
-            del self.levels[key]
-            if key == self.best:
-                self.best = next(iter(self.levels)) if self.levels else None
 
     def crosses(self, price_mct: int) -> bool:
         """Whether an order of the other side at this price meets the best of this queue."""
-        return self.best is not None and self.best <= self.sign * price_mct
+        entries = self.entries
+        return bool(entries) and entries[0][0] <= self.sign * price_mct
 
     def crossing(self, price_mct: int) -> Iterator[Order]:
         """Those that an order of the other side at this price may trade with, by priority. Change the queue after, not during."""
-        if self.best is None or self.best > self.sign * price_mct:
-            return
-        yield from self.levels[self.best].values()
-        for key in self.levels.irange(self.best, self.sign * price_mct, inclusive=(False, True)):
-            yield from self.levels[key].values()
+        worst = self.sign * price_mct
+        for key, _, order in self.entries:
+            if key > worst:
+                return
+            yield order
 
     def __iter__(self) -> Iterator[Order]:
-        for level in self.levels.values():
-            yield from level.values()
+        for _, _, order in self.entries:
+            yield order
 
     def check(self) -> None:
-        assert self.best == (next(iter(self.levels)) if self.levels else None), "cached best price is stale"
-        for key, level in self.levels.items():
-            assert level, "an empty level stayed in the book"
-            for born, order in level.items():
-                assert order.born == born and order.queue is self and order.is_live
-                assert self.sign * order.price_mct == key and 0 < order.open_w <= order.quantity_w
+        places = [entry[:2] for entry in self.entries]
+        assert places == sorted(set(places)), "the queue is out of order"
+        for key, arrival, order in self.entries:
+            assert order.arrival == arrival and order.queue is self and order.is_live
+            assert self.sign * order.price_mct == key and 0 < order.open_w <= order.quantity_w
 
 
 class Book:

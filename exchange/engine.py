@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from exchange import operations
-from exchange.book import Order
+from exchange.book import Order, Queue
 from exchange.commands import Cancel, Command, CustomerCommand, Direction, MassCancel, Place, Replace, Side
 from exchange.events import Accepted, CancelCause, Cancelled, Event, MassCancelled, Rejected, Repeated, Replaced
 from exchange.market import Area, Interval
@@ -21,6 +22,7 @@ from exchange.receipts import Account, Receipt
 from exchange.rejects import Reason
 
 Refusal = tuple[Reason, str]
+ANSWERS = (Accepted, Replaced, Cancelled, MassCancelled, Rejected)
 
 
 class OpenOrder(NamedTuple):
@@ -225,7 +227,7 @@ class Engine:
         events.append(Rejected(self.sequence + 1, command.area, command.customer, command.request_id, reason.value, detail))
 
     def _remember(self, interval: Interval, account: Account, command: CustomerCommand, answer: Event) -> None:
-        assert isinstance(answer, Accepted | Replaced | Cancelled | MassCancelled | Rejected)
+        assert isinstance(answer, ANSWERS)
         account.receipts[command.request_id] = Receipt(command, answer)
         interval.remembered.append((account, command.request_id))
 
@@ -315,10 +317,7 @@ class Engine:
     def book(self, area: str, interval_ms: int, direction: Direction) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
         """(bids, asks), each a list of (price_mct, open_w, orders), best first."""
         book = self.areas[area].intervals[interval_ms].books[direction]
-        bids, asks = (
-            [(queue.sign * key, sum(order.open_w for order in level.values()), len(level)) for key, level in queue.levels.items()]
-            for queue in (book.buys, book.sells)
-        )
+        bids, asks = ([(price, sum(open_w), len(open_w)) for price, open_w in _levels(queue)] for queue in (book.buys, book.sells))
         return bids, asks
 
     def check(self) -> None:
@@ -338,6 +337,10 @@ def _refuse_cover(interval: Interval, side: Side, right: int, quantity_w: int, f
         if quantity_w > free:
             return Reason.ABOVE_RATING, f"{quantity_w} W wanted, {max(free, 0)} W fit below the rating with earlier purchases"
     return None
+
+
+def _levels(queue: Queue) -> list[tuple[int, list[int]]]:
+    return [(price, [order.open_w for order in orders]) for price, orders in groupby(queue, lambda order: order.price_mct)]
 
 
 def _release(interval: Interval, order: Order) -> None:

@@ -72,11 +72,7 @@ def _secure_part(interval: Interval, buyer: int, seller: int, wanted_w: int, lot
         known = interval.blocked.get((buyer, seller))
         if known is not None and known[1] == interval.changes:
             return 0, known[0]
-    secure = interval.headroom.trade(buyer, seller, wanted_w, lot_w)
-    if secure == wanted_w:
-        return secure, -1
-    row = interval.headroom.blocking_row(buyer, seller)
-    assert row is not None, "a trade was cut short without a row that limits it"
+    secure, row = interval.headroom.trade_or_row(buyer, seller, wanted_w, lot_w)
     if secure == 0:
         interval.blocked[buyer, seller] = (row, interval.changes)
     return secure, row
@@ -96,10 +92,8 @@ def _fillable(area: Area, interval: Interval, taker: Order, against: Queue, base
             break
         wanted = min(left, maker.open_w)
         buyer, seller = (taker.right, maker.right) if is_buy else (maker.right, taker.right)
-        secure = headroom.trade(buyer, seller, wanted, lot)
+        secure, row = headroom.trade_or_row(buyer, seller, wanted, lot)
         if secure < wanted and blocked is None:
-            row = headroom.blocking_row(buyer, seller)
-            assert row is not None, "a trade was cut short without a row that limits it"
             blocked = _blocked(area, interval, taker, row, wanted, secure, base + len(events) + 1)
         if secure == 0:
             shut[maker.right] = None

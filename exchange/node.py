@@ -122,6 +122,7 @@ class Node:
             self._snapshot()
         if any(isinstance(command, RetireInterval) for command in commands):
             gc.collect()
+            gc.freeze()  # the engine makes no cycles: what survives is not worth walking again
 
     def _snapshot(self) -> None:
         if self._since_snapshot:

@@ -75,8 +75,12 @@ def open_interval(engine: Engine, command: OpenInterval, events: list[Event]) ->
     if refusal is not None:
         return _refuse(engine, command, *refusal, events)
     allocation, rows = command.export_w + command.import_w, area.rows[command.rows_hash]
+    headroom = Headroom(rows, allocation)
+    if headroom.residual.size and headroom.residual.min() < 0:
+        detail = f"the allocation breaks {rows.labels[int(headroom.residual.argmin())]}"
+        return _refuse(engine, command, Reason.INSECURE_ALLOCATION, detail, events)
     ledger = Ledger(allocation, area.failsafe_w, area.rating_w)
-    area.intervals[command.interval_ms] = Interval(command.area, command.interval_ms, command.rows_hash, Headroom(rows, allocation), ledger)
+    area.intervals[command.interval_ms] = Interval(command.area, command.interval_ms, command.rows_hash, headroom, ledger)
     opened = IntervalOpened(
         engine.sequence + 1, command.area, command.interval_ms, command.rows_hash,
         tuple(area.accounts), command.export_w, command.import_w,
@@ -99,9 +103,6 @@ def _refuse_interval(command: OpenInterval, area: Area) -> tuple[Reason, str] | 
     for watts, failsafe, rating in zip(allocation, area.failsafe_w, area.rating_w, strict=True):
         if not failsafe <= watts <= rating:
             return Reason.INVALID_ALLOCATION, f"a limit of {watts} W is outside its failsafe {failsafe} W and rating {rating} W"
-    residual = rows.residual(allocation)
-    if residual.size and residual.min() < 0:
-        return Reason.INSECURE_ALLOCATION, f"the allocation breaks {rows.labels[int(residual.argmin())]}"
     return None
 
 

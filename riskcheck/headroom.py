@@ -19,6 +19,8 @@ from numba import njit
 from riskcheck.polytope import LIMIT_W_MAX, Polytope, RowLabel, Watts
 
 BLOCK = 128
+ROW_SHIFT = 32  # compiled code answers one integer, quantity and row + 1: a tuple costs a third of the call
+QUANTITY = (1 << ROW_SHIFT) - 1
 
 
 class Headroom:
@@ -31,11 +33,16 @@ class Headroom:
 
     def secure_w(self, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> int:
         """Largest secure part of `wanted_w`, a multiple of `lot_w`; commits nothing."""
-        return int(_secure(self._columns, self.residual, buyer, seller, wanted_w, lot_w))
+        return int(_secure(self._columns, self.residual, buyer, seller, wanted_w, lot_w)) & QUANTITY
 
     def trade(self, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> int:
-        """The same, and commits it: the one call per candidate trade of the matching loop."""
-        return int(_trade(self._columns, self.residual, buyer, seller, wanted_w, lot_w))
+        """The same, and commits it."""
+        return self.trade_or_row(buyer, seller, wanted_w, lot_w)[0]
+
+    def trade_or_row(self, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> tuple[int, int]:
+        """Committed quantity, and the row that limits it (-1 where none does): the one call per candidate of the matching loop."""
+        packed: int = _trade(self._columns, self.residual, buyer, seller, wanted_w, lot_w)
+        return packed & QUANTITY, (packed >> ROW_SHIFT) - 1
 
     def change(self, right: int, change_w: int) -> None:
         """Books a leg that was decided elsewhere: the right's limit rises (or falls) by `change_w`. No check."""
@@ -70,7 +77,7 @@ def warm() -> None:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _secure(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int, wanted: int, lot: int) -> Any:
     take, give = columns[buyer], columns[seller]
-    q = np.int64(wanted)
+    q, limiting = np.int64(wanted), np.int64(0)
     n, block, start = np.uint64(residual.shape[0]), np.uint64(BLOCK), np.uint64(0)  # unsigned: no wrap-around test, so it vectorises
     while start < n and q > 0:
         stop = min(start + block, n)
@@ -83,18 +90,22 @@ def _secure(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller:
                 d = np.int64(taken[row]) - np.int64(given[row])
                 if d > 0 and room[row] < d * q:
                     q = max(room[row], 0) // d
+                    limiting = np.int64(start) + row + 1
+                    if q == 0:
+                        break
         start = stop
-    return q - q % lot
+    return (q - q % lot) | limiting << ROW_SHIFT
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _trade(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int, wanted: int, lot: int) -> Any:
-    q = _secure(columns, residual, buyer, seller, wanted, lot)
-    if q > 0:
-        take, give, q32 = columns[buyer], columns[seller], np.int64(np.int32(q))
+    packed = _secure(columns, residual, buyer, seller, wanted, lot)
+    q32 = np.int64(np.int32(packed & QUANTITY))
+    if q32 > 0:
+        take, give = columns[buyer], columns[seller]
         for row in range(residual.shape[0]):
             residual[row] -= np.int64(np.int32(take[row] - give[row])) * q32
-    return q
+    return packed
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -66,6 +67,10 @@ class Polytope:
         self.labels = tuple(labels)
         self.rows_given = len(labels) if rows_given is None else rows_given
 
+    @cached_property
+    def _float_columns(self) -> npt.NDArray[np.float64]:
+        return self.columns.astype(float)
+
     @property
     def n_rights(self) -> int:
         return int(self.columns.shape[0])
@@ -74,7 +79,7 @@ class Polytope:
     def n_rows(self) -> int:
         return int(self.columns.shape[1])
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         return hashlib.blake2b(self.to_bytes(), digest_size=16).hexdigest()
 
@@ -104,10 +109,11 @@ class Polytope:
         limits = np.asarray(limits_w, dtype=np.int64)
         if limits.shape != (self.n_rights,) or (limits.size and (limits.min() < 0 or limits.max() > LIMIT_W_MAX)):
             raise ValueError(f"limits must be {self.n_rights} whole watts in [0, {LIMIT_W_MAX}]")
-        used = limits @ self.columns.astype(np.int64)
+        used = limits.astype(float) @ self._float_columns
+        if not used.size or used.max() < 2.0**53:  # every partial sum is a whole number below 2^53, so floats are exact, and BLAS is fast
+            return np.asarray(self.slack - used.astype(np.int64))
         # Limits far outside the polytope may wrap around int64; floats see that, and the row counts as broken by 2^62.
-        far_outside = limits.astype(float) @ self.columns.astype(float) > 2.0**62
-        return self.slack - np.where(far_outside, 2**62, used)
+        return self.slack - np.where(used > 2.0**62, 2**62, limits @ self.columns.astype(np.int64))
 
     def is_secure(self, limits_w: npt.ArrayLike) -> bool:
         return bool((self.residual(limits_w) >= 0).all())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +26,8 @@ def no_time_priority(patch: Patch) -> None:
     add = Queue.add
 
     def put_first(queue: Queue, order: Order) -> None:
+        queue.arrivals -= 2
         add(queue, order)
-        queue.levels[queue.sign * order.price_mct].move_to_end(order.born, last=False)
 
     patch.setattr(Queue, "add", put_first)
 
@@ -38,9 +37,8 @@ def time_priority_by_birth(patch: Patch) -> None:
     add = Queue.add
 
     def put_by_birth(queue: Queue, order: Order) -> None:
+        queue.arrivals = order.born - 1
         add(queue, order)
-        key = queue.sign * order.price_mct
-        queue.levels[key] = OrderedDict(sorted(queue.levels[key].items()))
 
     patch.setattr(Queue, "add", put_by_birth)
 
@@ -58,14 +56,14 @@ def trades_at_the_takers_price(patch: Patch) -> None:
 
 
 def lot_forgotten(patch: Patch) -> None:
-    trade = Headroom.trade
-    patch.setattr(Headroom, "trade", lambda self, buyer, seller, wanted_w, lot_w=1: trade(self, buyer, seller, wanted_w, 1))
+    trade = Headroom.trade_or_row
+    patch.setattr(Headroom, "trade_or_row", lambda self, buyer, seller, wanted_w, lot_w=1: trade(self, buyer, seller, wanted_w, 1))
 
 
 def unverified_quantity_executed(patch: Patch) -> None:
     """What a published prototype does after five failed shrinks."""
 
-    def trade(self: Headroom, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> int:
+    def trade(self: Headroom, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> tuple[int, int]:
         quantity_w = wanted_w
         for _ in range(5):
             if self.secure_w(buyer, seller, quantity_w, lot_w) == quantity_w:
@@ -73,18 +71,18 @@ def unverified_quantity_executed(patch: Patch) -> None:
             quantity_w = quantity_w // 2 // lot_w * lot_w
         self.change(buyer, quantity_w)
         self.change(seller, -quantity_w)
-        return quantity_w
+        return quantity_w, -1
 
-    patch.setattr(Headroom, "trade", trade)
+    patch.setattr(Headroom, "trade_or_row", trade)
 
 
 def network_ignored(patch: Patch) -> None:
-    def trade(self: Headroom, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> int:
+    def trade(self: Headroom, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> tuple[int, int]:
         self.change(buyer, wanted_w)
         self.change(seller, -wanted_w)
-        return wanted_w
+        return wanted_w, -1
 
-    patch.setattr(Headroom, "trade", trade)
+    patch.setattr(Headroom, "trade_or_row", trade)
 
 
 def killed_order_keeps_headroom(patch: Patch) -> None:
