@@ -40,10 +40,11 @@ if TYPE_CHECKING:
 
 SEED = 20_261_122
 NEAR = np.array([0.008, 0.008, 0.03])  # how near to its limit (by kind: pu, pu, fraction) a point must be for its remainder to count
-CUSHION = np.array([0.0005, 0.0005, 0.004])  # by kind; what the search may have missed
+CUSHION = np.array([0.0006, 0.0006, 0.006])  # by kind; what the search may have missed
 HUNTS_MAX = 12
 QUIET_HUNTS = 2
-CLIMBS_MAX = 4
+CLIMBS_MAX = 6
+CURRENTS_CLIMBED = 6
 VOLTAGES_CLIMBED = 6  # per phase and side in each round of climbing
 EXCESS = 0.25  # of the cushion: a round that finds no more than this is quiet
 TRIALS = 1200
@@ -215,6 +216,7 @@ def _verify(
     caps = caps_w.astype(float)
     rng = np.random.default_rng(SEED)
     quiet, climbs = 0, 0
+    peaks = np.empty((0, len(caps)))
     fresh: Indices | None = None  # limits whose margins the last round of climbing raised
     for turn in range(HUNTS_MAX + CLIMBS_MAX):
         tell(f"margins from AC, round {turn + 1}", 0.3 + 0.7 * turn / (HUNTS_MAX + CLIMBS_MAX))
@@ -223,14 +225,19 @@ def _verify(
         x, genes = hunt.strike(share, caps, TRIALS, TRIALS)
         f = limits.measure(model, _signed(x))
         hunt.learn(genes, np.unique(f.argmax(axis=0)))
+        inside = f
         if quiet >= QUIET_HUNTS or turn >= HUNTS_MAX:
             climbs += 1
             chosen = _worth_climbing(limits, model, polytope, labels, f, rng, fresh)
             climb = Climb(model, limits, share, caps)
+            x, f = np.vstack([x, peaks]), np.vstack([f, limits.measure(model, _signed(peaks))])
             climbed = [point for limit in chosen for point in climb.from_point(limit, x[f[:, limit].argmax()])]
             if climbed:
-                x, f = np.vstack([x, climbed]), np.vstack([f, limits.measure(model, _signed(np.array(climbed)))])
-        excess = float((f.max(axis=0) / CUSHION[limits.kind]).max())
+                above = limits.measure(model, _signed(np.array(climbed)))
+                x, f, inside = np.vstack([x, climbed]), np.vstack([f, above]), np.vstack([inside, above])
+            # the worst point of each limit so far, also one that the raised margins now exclude, is where to climb from next
+            peaks = x[np.unique(f.argmax(axis=0))]
+        excess = float((inside.max(axis=0) / CUSHION[limits.kind]).max())
         found = _remainders(rows, x, f, NEAR[limits.kind])
         fresh = np.unique(rows.limit[found > rows.margin]) if climbs else None
         rows.margin = np.maximum(rows.margin, found)
@@ -260,7 +267,8 @@ def _worth_climbing(
     phase = model.monitors.phase[limits.monitor]
     chosen = alive[limits.kind[alive] == KINDS.index("thermal")]
     if fresh is not None:
-        chosen = chosen[np.isin(chosen, fresh) | (rng.random(len(chosen)) < 0.25)]
+        nearest = chosen[np.argsort(-best[chosen], kind="stable")[:CURRENTS_CLIMBED]]
+        chosen = chosen[np.isin(chosen, fresh) | np.isin(chosen, nearest) | (rng.random(len(chosen)) < 0.25)]
     for kind in (0, 1):
         for p in np.unique(phase):
             group = alive[(limits.kind[alive] == kind) & (phase[alive] == p)]
