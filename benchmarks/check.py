@@ -55,7 +55,7 @@ class CheckFigures(msgspec.Struct, frozen=True):
 def measure(feeder: Feeder, network: str, *, quick: bool, progress: Progress) -> CheckFigures:
     count, rounds, solves = (4_000, 5, 100) if quick else (20_000, 9, 400)
     limits = np.array(feeder.export_w + feeder.import_w)
-    trades = _trades(len(limits), count)
+    trades = _trades(feeder, limits, count)
     progress("check: closed form", 0.1)
     call_us, loop_us, shares = _closed_form(feeder, limits, trades, rounds)
     state = Headroom(feeder.polytope, limits)
@@ -70,14 +70,20 @@ def measure(feeder: Feeder, network: str, *, quick: bool, progress: Progress) ->
     )  # fmt: skip
 
 
-def _trades(rights: int, count: int) -> Pairs:
-    """Rows of (buyer, seller, wanted watts): one direction each, whole lots."""
-    random = np.random.default_rng(7)
-    half = rights // 2
-    base = half * random.integers(0, 2, count)
-    seller = random.integers(0, half, count)
-    buyer = (seller + random.integers(1, half, count)) % half
-    return np.column_stack([base + buyer, base + seller, LOT_W * random.integers(1, 41, count)])
+def _trades(feeder: Feeder, limits: npt.NDArray[np.int64], count: int) -> Pairs:
+    """Rows of (buyer, seller, wanted watts): one direction each, whole lots, and nobody sells what it does not hold."""
+    random, half = np.random.default_rng(7), len(limits) // 2
+    state, held = Headroom(feeder.polytope, limits), limits.tolist()
+    found: list[tuple[int, int, int]] = []
+    while len(found) < count:
+        base, seller, step, lots = (int(random.integers(low, high)) for low, high in ((0, 2), (0, half), (1, half), (1, 41)))
+        buyer, seller = half * base + (seller + step) % half, half * base + seller
+        wanted = min(lots, held[seller] // LOT_W) * LOT_W
+        if wanted:
+            found.append((buyer, seller, wanted))
+            moved = state.trade(buyer, seller, wanted, LOT_W)
+            held[buyer], held[seller] = held[buyer] + moved, held[seller] - moved
+    return np.array(found)
 
 
 Shares = tuple[float, float, float]
@@ -89,11 +95,11 @@ def _closed_form(feeder: Feeder, limits: npt.NDArray[np.int64], trades: Pairs, r
     for _ in range(rounds + 1):  # the first compiles
         state = Headroom(feeder.polytope, limits)
         secure = np.zeros(len(asked), dtype=np.int64)
-        trade = state.trade
+        trade = state.trade_or_row
         with no_collector():
             began = time.perf_counter_ns()
             for number, (buyer, seller, wanted) in enumerate(asked):
-                secure[number] = trade(buyer, seller, wanted, LOT_W)
+                secure[number] = trade(buyer, seller, wanted, LOT_W)[0]
             call_times.append(time.perf_counter_ns() - began)
         looped = Headroom(feeder.polytope, limits)
         began = time.perf_counter_ns()
@@ -126,7 +132,8 @@ def _us(times_ns: list[int], count: int) -> float:
 def _loop(columns: npt.NDArray[np.int32], residual: npt.NDArray[np.int64], trades: Pairs, lot: int) -> Any:
     total = 0
     for number in range(trades.shape[0]):
-        total += headroom._trade(columns, residual, trades[number, 0], trades[number, 1], trades[number, 2], lot)  # noqa: SLF001
+        packed = headroom._trade(columns, residual, trades[number, 0], trades[number, 1], trades[number, 2], lot)  # noqa: SLF001
+        total += packed & headroom.QUANTITY
     return total
 
 

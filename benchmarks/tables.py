@@ -70,9 +70,9 @@ def check(figures: CheckFigures) -> RenderableType:
     solver = f"within 1 % for {figures.osqp_within_one_percent:.0%}, more over for {figures.osqp_insecure:.0%}, eps 1e-3"
     rows: list[tuple[str, float | None, str]] = [
         ("an empty call of compiled code", figures.empty_call_us, "nothing: the floor of a call"),
-        ("closed form, inside compiled code", figures.loop_us, "exact quantity, committed"),
-        (f"closed form, per Python call (target {CALL_TARGET_US:g} us)", figures.call_us, f"exact quantity, committed; {asked}"),
-        ("blocking row, per Python call", figures.blocking_row_us, "which row stops a pair"),
+        ("closed form, inside compiled code", figures.loop_us, "exact quantity and blocking row, committed"),
+        (f"closed form, per Python call (target {CALL_TARGET_US:g} us)", figures.call_us, f"the same; {asked}"),
+        ("blocking row alone, per Python call", figures.blocking_row_us, "which row stops a pair"),
         ("OSQP, set up once, updated per trade", figures.osqp_us, solver),
         (flows, figures.power_flows_us, "yes or no, for one corner"),
     ]
