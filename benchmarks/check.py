@@ -35,7 +35,7 @@ Pairs = npt.NDArray[np.int64]
 
 
 class CheckFigures(msgspec.Struct, frozen=True):
-    """Microseconds per trade; medians of rounds. Shares are of the trades asked. None: not measured on this network."""
+    """Microseconds per trade: least of rounds for the closed form, medians for solver and power flows. Shares are of the trades asked. None: not measured on this network."""
 
     feeder: str
     trades: int
@@ -124,8 +124,9 @@ def _per_item(ask: Any, trades: Pairs, rounds: int) -> float:
     return _us(times, len(asked))
 
 
-def _us(times_ns: list[int], count: int) -> float:
-    return round(float(np.median(times_ns)) / count / 1000, 3)
+def _us(rounds_ns: list[int], count: int) -> float:
+    """Microseconds of each of `count` equal trades, of the round that was disturbed least."""
+    return round(min(rounds_ns) / count / 1000, 3)
 
 
 @njit  # type: ignore[untyped-decorator]
@@ -168,7 +169,7 @@ def _osqp(feeder: Feeder, limits: npt.NDArray[np.int64], trades: Pairs) -> tuple
         within += int(abs(found - exact) <= slip + 1)
         above += int(not found <= exact + slip + 1)
         state.trade(int(buyer), int(seller), int(wanted), LOT_W)
-    return _us(times, 1), round(within / len(trades), 3), round(above / len(trades), 3)
+    return round(float(np.median(times)) / 1000, 3), round(within / len(trades), 3), round(above / len(trades), 3)
 
 
 def _power_flows(network: str, rounds: int) -> float | None:
@@ -189,4 +190,4 @@ def _power_flows(network: str, rounds: int) -> float | None:
             net.asymmetric_load.loc[net.asymmetric_load.index[0], "p_a_mw"] += change_mw
             runpp_3ph(net)
         times.append(time.perf_counter_ns() - began)
-    return _us(times, 1)
+    return round(float(np.median(times)) / 1000, 3)
