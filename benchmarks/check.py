@@ -35,7 +35,10 @@ Pairs = npt.NDArray[np.int64]
 
 
 class CheckFigures(msgspec.Struct, frozen=True):
-    """Microseconds per trade: least of rounds for the closed form, medians for solver and power flows. Shares are of the trades asked. None: not measured on this network."""
+    """Microseconds per trade: least of rounds for the closed form, medians for solver and power flows.
+
+    Shares are of the trades asked. None: not measured on this network.
+    """
 
     feeder: str
     trades: int
