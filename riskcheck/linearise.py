@@ -6,10 +6,11 @@ A limit f(p) <= 0 (see `riskcheck/adversary.py`) is replaced by one packing row.
 
 The anchor is the centre of the points near that limit's own face: trades move holdings along faces, so the tangent must fit
 all of the face, not one corner. The remainder is of second order (currents follow the voltages that they cause). Its
-greatest value near the face is searched for in AC over the whole polytope, bred towards the limits, and becomes the margin;
-limits whose rows nearly coincide share the greatest margin of their neighbours; the search goes on until several rounds in
-a row find no more, and a cushion is added. So the margins are *verified*, not proven: the search is a strong adversary, and
-`benchmarks/false_accepts.py` another one, with other means.
+greatest value near the face is searched for in AC over the whole polytope, by sampling bred towards the limits and by climbs
+with linear programs, and becomes the margin; limits whose rows nearly coincide share the greatest margin of their neighbours;
+the search goes on until a round finds no more, and a cushion is added. So the margins are *verified*, not proven: sampling alone
+missed 0.4 % of a rating on a line that few points reach, which is why every current with a row is climbed at least once. The
+cushion is what a longer search may still find. `benchmarks/false_accepts.py` is another adversary, with other means.
 
 Which rows: over-voltage at the upper end of the interface range, under-voltage and thermal at the lower. A current has no
 gradient at no load: its rows are taken at the two corners at which its customers push it one way or the other, and where
