@@ -41,9 +41,12 @@ class Plan(NamedTuple):
     def terms(self) -> tuple[CustomerTerms, ...]:
         """The network's customers as the market knows them, in the same order."""
         return tuple(
-            CustomerTerms(c.id, c.rating_export_w, c.rating_import_w, c.failsafe_export_w, c.failsafe_import_w)
+            CustomerTerms(
+                c.id, c.rating_export_w, c.rating_import_w, c.failsafe_export_w, c.failsafe_import_w,
+                order_w_max=max(c.rating_export_w, c.rating_import_w, 1),
+            )
             for c in self.network.customers
-        )
+        )  # fmt: skip
 
     def opening(self) -> tuple[OpenArea, InstallRows]:
         """What an exchange that does not know the area yet is told first."""

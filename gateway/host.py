@@ -1,7 +1,8 @@
 """An exchange at work: node, gateway and market clock in one event loop. `limex serve` and `limex demo` both run it.
 
 The clock asks `due` what is to be done and submits it as commands; it does not ask again before they are decided. If the
-journal cannot be written everything ends: an exchange without a memory must not answer.
+journal cannot be written everything ends: an exchange without a memory must not answer. A private broker that dies is started
+again; gateway and homes reconnect by themselves.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from exchange.commands import Command, InstallRows, OpenArea, OpenInterval
+from exchange.journal import JournalError
 from exchange.node import Node
 from exchange.recovery import Batch
 from gateway.broker import Broker
@@ -21,6 +23,7 @@ from gateway.mqtt import Gateway
 from gateway.session import SessionSettings
 
 CLOCK_TICK_S = 0.05
+BROKER_TICK_S = 0.5
 
 
 class AreaPlan(Protocol):
@@ -50,38 +53,43 @@ class Host:
     ) -> None:
         self.node = Node(journal, self._release)
         self.gateway = Gateway(self.node, broker.host, broker.port, broker.exchange, plan.area, market_ms, settings)
+        self._broker = broker
         self._plan = plan
         self._schedule = schedule
         self._market_ms = market_ms
         self._listen = listen
         self._awaited: Command | None = None
         self._decided = asyncio.Event()
-        self._deciding: asyncio.Task[None] | None = None
-        self._clock: asyncio.Task[None] | None = None
+        self._deciding: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watches: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
+        """Raises JournalError where the journal is another area's or cannot be written, LinkError where the broker refuses us."""
+        opening = self._missing()
         await self.gateway.__aenter__()
-        self._deciding = asyncio.create_task(self.node.run())
-        await self._submit(self._missing())
-        self._clock = asyncio.create_task(self._keep_time())
+        self._deciding = asyncio.ensure_future(self.node.run())
+        try:
+            await self._submit(opening)
+        except BaseException:
+            await self.gateway.__aexit__(None, None, None)
+            raise
+        watches = self._keep_time(), self._keep_broker(), self.gateway.failed()
+        self._watches = [asyncio.create_task(watch) for watch in watches]
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._clock is not None
-        assert self._deciding is not None
-        self._clock.cancel()
+        for watch in self._watches:
+            watch.cancel()
         self.node.stop()
         try:
             await self._deciding
         finally:
             await self.gateway.__aexit__(exc_type, exc, trace)
-        await asyncio.gather(self._clock, return_exceptions=True)
+        await asyncio.gather(*self._watches, return_exceptions=True)
 
     async def failed(self) -> None:
-        """Returns never; raises what ended the node or the clock."""
-        assert self._clock is not None
-        assert self._deciding is not None
-        done, _ = await asyncio.wait((self._clock, self._deciding), return_when=asyncio.FIRST_COMPLETED)
+        """Returns never; raises what ended the node, the clock, the gateway or the broker."""
+        done, _ = await asyncio.wait((self._deciding, *self._watches), return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
 
@@ -97,6 +105,10 @@ class Host:
         known = self.node.engine.areas.get(opening.area)
         if known is None:
             return [opening, rows]
+        if (known.settings, known.terms) != (opening.settings, opening.customers):
+            self.node.journal.close()
+            detail = "was opened with other customers or settings; use another journal, or the network and settings it was made with"
+            raise JournalError(f"{self.node.journal.path}: area {opening.area} {detail}")
         return [] if self._plan.open_interval(0).rows_hash in known.rows else [rows]
 
     async def _submit(self, commands: Iterable[Command]) -> None:
@@ -105,9 +117,20 @@ class Host:
             self._awaited = command
             self._decided.clear()
             self.node.submit(command)
-        if self._awaited is not None:
-            await self._decided.wait()
-            self._awaited = None
+        if self._awaited is None:
+            return
+        decided = asyncio.ensure_future(self._decided.wait())
+        await asyncio.wait((decided, self._deciding), return_when=asyncio.FIRST_COMPLETED)
+        decided.cancel()
+        if self._deciding.done():
+            self._deciding.result()
+        self._awaited = None
+
+    async def _keep_broker(self) -> None:
+        while True:
+            await asyncio.sleep(BROKER_TICK_S)
+            if not self._broker.is_running:
+                self._broker.restart()
 
     async def _keep_time(self) -> None:
         area, engine = self._plan.area, self.node.engine
