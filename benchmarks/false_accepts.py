@@ -62,10 +62,15 @@ class Tally:
         self.confirmed += certificate.points_confirmed
         self.false_accepts += not certificate.secure
         found = (certificate.margin_voltage_max_pu, certificate.margin_voltage_min_pu, certificate.margin_thermal)
-        for kind, margin in zip(TOLERANCE, found, strict=True):
+        corners = (
+            max(certificate.highest_voltages, key=lambda v: v.voltage_pu).corner,
+            min(certificate.lowest_voltages, key=lambda v: v.voltage_pu).corner,
+            certificate.worst_branch.corner,
+        )
+        for kind, margin, corner in zip(TOLERANCE, found, corners, strict=True):
             if margin < self.margins[kind]:
                 self.margins[kind] = margin
-                self.worst[kind] = f"{circumstances}; {certificate.worst_corner.description}"
+                self.worst[kind] = f"{circumstances}; {corner}"
 
 
 class Campaign:
