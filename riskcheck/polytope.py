@@ -104,6 +104,19 @@ class Polytope:
         columns = np.ascontiguousarray(integer[kept].T) if len(kept) else np.zeros((given.shape[1], 0), dtype=np.int32)
         return cls(columns, 2**bits, [labels[binding[row]] for row in kept], len(labels))
 
+    def merged(self, tolerance: float) -> Polytope:
+        """A smaller polytope inside this one: rows that differ by at most `tolerance` of a coefficient become their maximum.
+
+        Secure by construction, since the maximum implies each row that it replaces. It costs at most that share of any limit;
+        a merged row keeps the label of its largest. The check of a trade reads every row, so fewer rows are a faster market.
+        """
+        if not 0 <= tolerance <= 0.01:
+            raise ValueError(f"tolerance {tolerance} is outside [0, 0.01]")
+        rows = self.columns.T.copy(order="C")
+        order = np.argsort(-rows.sum(axis=1, dtype=np.int64), kind="stable")
+        kept = np.sort(_merge(rows, order, int(tolerance * 2**20)))
+        return Polytope(np.ascontiguousarray(rows[kept].T), self.slack, [self.labels[row] for row in kept], self.rows_given)
+
     def residual(self, limits_w: npt.ArrayLike) -> Watts:
         """Slack left in each row at the given limits, (n_rows,); negative where the row is broken."""
         limits = np.asarray(limits_w, dtype=np.int64)
@@ -169,4 +182,34 @@ def _undominated(rows: npt.NDArray[np.int32], order: npt.NDArray[np.int64]) -> n
         if not dominated:
             kept[n] = candidate
             n += 1
+    return kept[:n]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _merge(rows: npt.NDArray[Any], order: npt.NDArray[np.int64], millionths: int) -> npt.NDArray[np.int64]:
+    """Indices of the rows that stay. Each is raised, in place, over those that it replaces: never above its own bound."""
+    kept = np.empty(len(order), dtype=np.int64)
+    bounds = np.empty(rows.shape, dtype=np.int64)
+    n = 0
+    for candidate in order:
+        home = -1
+        for k in range(n):
+            fits = True
+            for right in range(rows.shape[1]):
+                if rows[candidate, right] > bounds[k, right]:
+                    fits = False
+                    break
+            if fits:
+                home = k
+                break
+        if home >= 0:
+            for right in range(rows.shape[1]):
+                if rows[candidate, right] > rows[kept[home], right]:
+                    rows[kept[home], right] = rows[candidate, right]
+            continue
+        kept[n] = candidate
+        for right in range(rows.shape[1]):
+            own = np.int64(rows[candidate, right])
+            bounds[n, right] = min(own + (own * millionths >> 20), COEFFICIENT_MAX)
+        n += 1
     return kept[:n]

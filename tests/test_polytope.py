@@ -249,3 +249,28 @@ def test_random_and_damaged_bytes_are_a_value_error_or_a_polytope(raw: bytes | t
         return
     assert 0 < rows.slack <= 2**SLACK_BITS_MAX
     assert Polytope.from_bytes(rows.to_bytes()).content_hash == rows.content_hash
+
+
+@given(some_rows, st.lists(some_slack, min_size=6, max_size=6), points, st.sampled_from([0.0, 1e-4, 1e-3, 1e-2]))
+@settings(max_examples=400, deadline=None)
+def test_merged_rows_are_never_more_generous_and_cost_at_most_their_tolerance(
+    rows: list[list[float]], slack: list[float], limits_w: list[int], tolerance: float
+) -> None:
+    nearly = [[take * (1 + 0.003 * place) for place, take in enumerate(row)] for row in rows]
+    exact = from_rows(rows + nearly, [1 + room for room in slack[: len(rows)]] * 2)
+    merged = exact.merged(tolerance)
+    assert merged.n_rows <= exact.n_rows
+    if merged.is_secure(limits_w):
+        assert exact.is_secure(limits_w)
+    used = exact.slack - exact.residual(limits_w)
+    if (used * (1 + tolerance) <= exact.slack).all():
+        assert merged.is_secure(limits_w)
+
+
+def test_rows_that_nearly_coincide_become_their_maximum() -> None:
+    exact = from_rows([[1.0, 2.0, 0.0, 1.0], [1.0009, 1.9995, 0.0, 1.0], [0.0, 0.0, 3.0, 0.0]], [100.0] * 3)
+    merged = exact.merged(1e-3)
+    assert exact.n_rows == 3
+    assert [label.element for label in merged.labels] == ["line 1", "line 2"]
+    assert (merged.columns[:, 0] == exact.columns[:, :2].max(axis=1)).all()
+    assert merged.columns[2, 0] == 0
