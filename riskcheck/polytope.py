@@ -210,6 +210,7 @@ def _merge(rows: npt.NDArray[Any], order: npt.NDArray[np.int64], millionths: int
         kept[n] = candidate
         for right in range(rows.shape[1]):
             own = np.int64(rows[candidate, right])
-            bounds[n, right] = min(own + (own * millionths >> 20), COEFFICIENT_MAX)
+            raised = own + (own * millionths >> 20)
+            bounds[n, right] = raised if raised < COEFFICIENT_MAX else COEFFICIENT_MAX  # noqa: FURB136  compiled, typed code
         n += 1
     return kept[:n]
