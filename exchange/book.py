@@ -9,37 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 from sortedcontainers import SortedList
 
 from exchange.commands import Direction, Side
 from exchange.receipts import Account
 
 NEVER_TOLD = -1
+NOTHING = 2**62  # the best key of an empty queue: worse than any price
 
 
-class Order:
+class Order(msgspec.Struct, eq=False, gc=False):
     """A limit order while it matters. `born` is the sequence of its acceptance, `arrival` its place in the queue's time order;
-    `told_row` is the row that its owner was last told."""
+    `told_row` is the row that its owner was last told. A struct because it is made for every order, and compared by identity."""
 
-    __slots__ = (
-        "account", "arrival", "born", "is_live", "open_w", "order_id", "price_mct", "quantity_w", "queue", "right", "told_row", "until_ms",
-    )  # fmt: skip
-
-    def __init__(
-        self, account: Account, order_id: str, queue: Queue, right: int, quantity_w: int, price_mct: int, until_ms: int, born: int
-    ) -> None:
-        self.account = account
-        self.order_id = order_id
-        self.queue = queue
-        self.right = right
-        self.quantity_w = quantity_w
-        self.open_w = quantity_w
-        self.price_mct = price_mct
-        self.until_ms = until_ms
-        self.born = born
-        self.told_row = NEVER_TOLD
-        self.arrival = 0
-        self.is_live = False
+    account: Account
+    order_id: str
+    queue: Queue
+    right: int
+    quantity_w: int
+    open_w: int
+    price_mct: int
+    until_ms: int
+    born: int
+    arrival: int = 0
+    told_row: int = NEVER_TOLD
+    is_live: bool = False
 
     @property
     def fate(self) -> str:
@@ -50,7 +45,7 @@ class Order:
 class Queue:
     """One side of a book, in priority."""
 
-    __slots__ = ("area", "arrivals", "direction", "entries", "interval_ms", "side", "sign")
+    __slots__ = ("area", "arrivals", "best", "direction", "entries", "interval_ms", "side", "sign")
 
     def __init__(self, area: str, interval_ms: int, direction: Direction, side: Side) -> None:
         self.area = area
@@ -59,36 +54,35 @@ class Queue:
         self.side: Side = side
         self.sign = 1 if side == "sell" else -1
         self.entries: SortedList[tuple[int, int, Order]] = SortedList()
+        self.best = NOTHING
         self.arrivals = 0
 
     def add(self, order: Order) -> None:
         """Last in its price."""
+        key = self.sign * order.price_mct
         self.arrivals = order.arrival = self.arrivals + 1
-        self.entries.add((self.sign * order.price_mct, order.arrival, order))
+        self.entries.add((key, order.arrival, order))
+        if key < self.best:
+            self.best = key
         order.is_live = True
 
     def remove(self, order: Order) -> None:
-        self.entries.remove((self.sign * order.price_mct, order.arrival, order))
+        key = self.sign * order.price_mct
+        self.entries.remove((key, order.arrival, order))
         order.is_live = False
+        if key == self.best:
+            self.best = self.entries[0][0] if self.entries else NOTHING
 
     def crosses(self, price_mct: int) -> bool:
-        """Whether an order of the other side at this price meets the best of this queue."""
-        entries = self.entries
-        return bool(entries) and entries[0][0] <= self.sign * price_mct
-
-    def crossing(self, price_mct: int) -> Iterator[Order]:
-        """Those that an order of the other side at this price may trade with, by priority. Change the queue after, not during."""
-        worst = self.sign * price_mct
-        for key, _, order in self.entries:
-            if key > worst:
-                return
-            yield order
+        """Whether an order of the other side at this price meets the best of this queue: whose key is at most sign * price."""
+        return self.best <= self.sign * price_mct
 
     def __iter__(self) -> Iterator[Order]:
         for _, _, order in self.entries:
             yield order
 
     def check(self) -> None:
+        assert self.best == (self.entries[0][0] if self.entries else NOTHING), "the cached best price is stale"
         places = [entry[:2] for entry in self.entries]
         assert places == sorted(set(places)), "the queue is out of order"
         for key, arrival, order in self.entries:

@@ -76,7 +76,9 @@ class Engine:
             return self._remember(interval, account, command, events[0])
         sequence = self.sequence + 1
         queue = interval.books[command.direction].queue(command.side)
-        order = Order(account, command.request_id, queue, right, command.quantity_w, command.price_mct, command.until_ms, sequence)
+        order = Order(
+            account, command.request_id, queue, right, command.quantity_w, command.quantity_w, command.price_mct, command.until_ms, sequence
+        )
         accepted = Accepted(
             sequence, command.area, command.customer, command.request_id, command.interval_ms,
             command.direction, command.side, command.quantity_w, command.price_mct,

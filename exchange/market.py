@@ -16,11 +16,11 @@ from riskcheck.polytope import Polytope
 class Interval:
     """One delivery period: its two books share one ledger and the headroom of one set of rows.
 
-    `blocked[buyer, seller]` remembers which row blocked a pair completely and after how many changes of the headroom
-    (`changes`), so that a book full of blocked crossings is not checked again and again while nothing has moved.
+    `shut_to` remembers which rights can trade nothing with a given one, so that a book full of blocked crossings is not checked
+    again and again while nothing has moved; every trade (`changes`) makes it forget.
     """
 
-    __slots__ = ("blocked", "books", "changes", "headroom", "is_closed", "ledger", "remembered", "rows_hash", "start_ms")
+    __slots__ = ("_shut", "books", "changes", "headroom", "is_closed", "ledger", "remembered", "rows_hash", "start_ms")
 
     def __init__(self, area: str, start_ms: int, rows_hash: str, headroom: Headroom, ledger: Ledger) -> None:
         self.start_ms = start_ms
@@ -31,7 +31,15 @@ class Interval:
         self.is_closed = False
         self.remembered: list[tuple[Account, str]] = []
         self.changes = 0
-        self.blocked: dict[tuple[int, int], tuple[int, int]] = {}
+        self._shut: dict[int, tuple[int, dict[int, int]]] = {}
+
+    def shut_to(self, right: int, is_buy: bool) -> dict[int, int]:
+        """The row that blocks whole trades with other rights, by right, as found since the last trade; the caller adds to it."""
+        key = right if is_buy else ~right
+        known = self._shut.get(key)
+        if known is None or known[0] != self.changes:
+            known = self._shut[key] = (self.changes, {})
+        return known[1]
 
     def queues(self) -> Iterator[Queue]:
         """In the order in which a gate closure cancels: export before import, purchases before sales."""

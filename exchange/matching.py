@@ -15,12 +15,14 @@ from exchange.events import Blocked, CancelCause, Event, Leg, Traded
 from exchange.ledger import cash_of
 from exchange.market import Area, Interval
 
+RESTING = ("gate", "until")
+
 
 def match(area: Area, interval: Interval, taker: Order, time_in_force: TimeInForce, base: int, events: list[Event]) -> CancelCause | None:
     """Trades what can be traded. Returns why the remainder must not rest, or None when it may."""
     against = interval.books[taker.queue.direction].against(taker.queue.side)
     if not against.crosses(taker.price_mct):
-        return "ioc" if time_in_force == "ioc" else "fok" if time_in_force == "fok" else None
+        return None if time_in_force in RESTING else time_in_force  # type: ignore[return-value]
     if time_in_force == "fok" and not _fillable(area, interval, taker, against, base, events):
         return "fok"
     stopped_by_self = _walk(area, interval, taker, against, base, events)
@@ -31,20 +33,24 @@ def match(area: Area, interval: Interval, taker: Order, time_in_force: TimeInFor
 
 def _walk(area: Area, interval: Interval, taker: Order, against: Queue, base: int, events: list[Event]) -> bool:
     """True when it stopped at an order of the same customer."""
-    lot, self_trades = area.settings.lot_w, area.settings.self_trade == "allow"
-    is_buy, account = taker.queue.side == "buy", taker.account
+    lot, self_trades, trade = area.settings.lot_w, area.settings.self_trade == "allow", interval.headroom.trade_or_row
+    is_buy, account, right, worst = taker.queue.side == "buy", taker.account, taker.right, against.sign * taker.price_mct
+    shut = interval.shut_to(right, is_buy)
     untold, stopped = True, False
     filled: list[Order] = []
-    shut: dict[int, int] = {}  # rights with which nothing is secure at the headroom of the moment, and the row that blocks
-    for maker in against.crossing(taker.price_mct):
-        if shut and maker.told_row == shut.get(maker.right):
+    for key, _, maker in against.entries:
+        if key > worst:
+            break
+        row = shut.get(maker.right)
+        if row is not None and row == maker.told_row and not untold:
             continue
         if maker.account is account and not self_trades:
             stopped = True
             break
         wanted = min(taker.open_w, maker.open_w)
-        buyer, seller = (taker.right, maker.right) if is_buy else (maker.right, taker.right)
-        secure, row = _secure_part(interval, buyer, seller, wanted, lot)
+        secure = 0
+        if row is None:
+            secure, row = trade(right, maker.right, wanted, lot) if is_buy else trade(maker.right, right, wanted, lot)
         if secure < wanted:
             if maker.told_row != row:
                 events.append(_blocked(area, interval, maker, row, wanted, secure, base + len(events) + 1))
@@ -54,8 +60,8 @@ def _walk(area: Area, interval: Interval, taker: Order, against: Queue, base: in
             if secure == 0:
                 shut[maker.right] = row
                 continue
-        shut.clear()
         events.append(_fill(area, interval, taker, maker, secure, base + len(events) + 1))
+        shut = interval.shut_to(right, is_buy)
         if maker.open_w == 0:
             filled.append(maker)
         if taker.open_w == 0:
@@ -66,27 +72,17 @@ def _walk(area: Area, interval: Interval, taker: Order, against: Queue, base: in
     return stopped
 
 
-def _secure_part(interval: Interval, buyer: int, seller: int, wanted_w: int, lot_w: int) -> tuple[int, int]:
-    """How much of a candidate trade is secure, committed to the headroom, and the blocking row (-1 when all of it is)."""
-    if interval.blocked:
-        known = interval.blocked.get((buyer, seller))
-        if known is not None and known[1] == interval.changes:
-            return 0, known[0]
-    secure, row = interval.headroom.trade_or_row(buyer, seller, wanted_w, lot_w)
-    if secure == 0:
-        interval.blocked[buyer, seller] = (row, interval.changes)
-    return secure, row
-
-
 def _fillable(area: Area, interval: Interval, taker: Order, against: Queue, base: int, events: list[Event]) -> bool:
     """Whether the whole of a fill-or-kill order would trade now. Leaves the headroom as it was."""
     headroom, lot, self_trades = interval.headroom, area.settings.lot_w, area.settings.self_trade == "allow"
     is_buy, left = taker.queue.side == "buy", taker.open_w
     tried: list[tuple[int, int, int]] = []
     blocked: Blocked | None = None
-    shut: dict[int, None] = {}
-    for maker in against.crossing(taker.price_mct):
-        if maker.right in shut:
+    shut, worst = dict(interval.shut_to(taker.right, is_buy)), against.sign * taker.price_mct
+    for key, _, maker in against.entries:
+        if key > worst:
+            break
+        if maker.right in shut and blocked is not None:
             continue
         if maker.account is taker.account and not self_trades:
             break
@@ -96,7 +92,7 @@ def _fillable(area: Area, interval: Interval, taker: Order, against: Queue, base
         if secure < wanted and blocked is None:
             blocked = _blocked(area, interval, taker, row, wanted, secure, base + len(events) + 1)
         if secure == 0:
-            shut[maker.right] = None
+            shut[maker.right] = row
             continue
         shut.clear()
         tried.append((buyer, seller, secure))

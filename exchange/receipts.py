@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from exchange.commands import CustomerCommand
 from exchange.events import Answer
 
@@ -15,13 +17,12 @@ if TYPE_CHECKING:
     from exchange.book import Order
 
 
-class Receipt:
-    __slots__ = ("answer", "command", "order")
+class Receipt(msgspec.Struct, eq=False, gc=False):
+    """`order` only with a Place that made one."""
 
-    def __init__(self, command: CustomerCommand, answer: Answer, order: Order | None = None) -> None:
-        self.command = command
-        self.answer = answer
-        self.order = order
+    command: CustomerCommand
+    answer: Answer
+    order: Order | None = None
 
 
 class Account:

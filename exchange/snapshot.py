@@ -168,6 +168,7 @@ def _load_order(area: Area, interval: Interval, receipt: _Receipt) -> Order:
     queue = interval.books[command.direction].queue(command.side)
     account = area.accounts[command.customer]
     right = area.right(account.position, command.direction)
-    order = Order(account, command.request_id, queue, right, kept.quantity_w, kept.price_mct, command.until_ms, kept.born)
-    order.open_w, order.told_row = kept.open_w, kept.told_row
-    return order
+    return Order(
+        account, command.request_id, queue, right, kept.quantity_w, kept.open_w, kept.price_mct, command.until_ms, kept.born,
+        told_row=kept.told_row,
+    )  # fmt: skip

@@ -29,7 +29,7 @@ class Headroom:
     def __init__(self, polytope: Polytope, limits_w: npt.ArrayLike) -> None:
         self.polytope = polytope
         self.residual = polytope.residual(limits_w)
-        self._columns = polytope.columns
+        self._columns = polytope.compiled_columns
 
     def secure_w(self, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> int:
         """Largest secure part of `wanted_w`, a multiple of `lot_w`; commits nothing."""

@@ -61,7 +61,8 @@ class Polytope:
             raise ValueError("a packing row has a negative coefficient")
         if not 0 < slack <= 2**SLACK_BITS_MAX:
             raise ValueError(f"slack {slack} is outside (0, 2^{SLACK_BITS_MAX}]")
-        self.columns = np.ascontiguousarray(columns, dtype=np.int32)
+        self.compiled_columns = np.array(columns, dtype=np.int32, order="C")  # a call with a read-only array costs 0.1 us more
+        self.columns = self.compiled_columns.view()
         self.columns.setflags(write=False)
         self.slack = slack
         self.labels = tuple(labels)
