@@ -10,19 +10,18 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from exchange import operations
 from exchange.book import Order, Queue
 from exchange.commands import Cancel, Command, CustomerCommand, Direction, MassCancel, Place, Replace, Side
-from exchange.events import Accepted, CancelCause, Cancelled, Event, MassCancelled, Rejected, Repeated, Replaced
+from exchange.events import Accepted, Answer, CancelCause, Cancelled, Event, MassCancelled, Rejected, Repeated, Replaced
 from exchange.market import Area, Interval
 from exchange.matching import match
 from exchange.receipts import Account, Receipt
 from exchange.rejects import Reason
 
 Refusal = tuple[Reason, str]
-ANSWERS = (Accepted, Replaced, Cancelled, MassCancelled, Rejected)
 
 
 class OpenOrder(NamedTuple):
@@ -69,13 +68,17 @@ class Engine:
             return self._reject(command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open for trading", events)
         if interval.is_closed:
             return self._reject(command, Reason.GATE_CLOSED, f"trading of interval {command.interval_ms} has ended", events)
-        right = area.right(account.position, command.direction)
-        refusal = self._refuse_place(command, area, account, interval, right)
+        right = account.position if command.direction == "export" else account.position + len(area.terms)
+        refusal = self._refuse(command, area, account, interval, command.side, right, 0, 0)
         if refusal is not None:
             self._reject(command, *refusal, events)
-            return self._remember(interval, account, command, events[0])
+            return self._remember(interval, account, command, cast(Answer, events[0]))
         sequence = self.sequence + 1
-        queue = interval.books[command.direction].queue(command.side)
+        book = interval.books[command.direction]
+        if command.side == "buy":
+            queue, against, reserved = book.buys, book.sells, interval.ledger.wanted_w
+        else:
+            queue, against, reserved = book.sells, book.buys, interval.ledger.offered_w
         order = Order(
             account, command.request_id, queue, right, command.quantity_w, command.quantity_w, command.price_mct, command.until_ms, sequence
         )
@@ -86,40 +89,14 @@ class Engine:
         events.append(accepted)
         account.receipts[command.request_id] = Receipt(command, accepted, order)
         interval.remembered.append((account, command.request_id))
-        if command.side == "buy":
-            interval.ledger.wanted_w[right] += command.quantity_w
-        else:
-            interval.ledger.offered_w[right] += command.quantity_w
-        cause = match(area, interval, order, command.time_in_force, self.sequence, events)
+        reserved[right] += command.quantity_w
+        if command.time_in_force == "gate":
+            self._rest_or_match(area, interval, order, against, events)
+            return None
+        cause = match(area, interval, order, against, command.time_in_force, self.sequence, events)
         self._settle_remainder(interval, order, cause, events)
         if command.time_in_force == "until" and order.is_live:
             heapq.heappush(self.expiries, (command.until_ms, order.born, order))
-        return None
-
-    def _refuse_place(self, command: Place, area: Area, account: Account, interval: Interval, right: int) -> Refusal | None:
-        settings, terms = area.settings, area.terms[account.position]
-        if self.halts and self.is_halted(command.area, command.interval_ms):
-            return Reason.HALTED, "the market is halted; cancels still work"
-        if command.time_in_force == "until" and command.until_ms <= self.now_ms:
-            return Reason.EXPIRED, f"in force until {command.until_ms}, and it is {self.now_ms}"
-        if command.quantity_w <= 0 or command.quantity_w % settings.lot_w:
-            return Reason.OFF_LOT, f"{command.quantity_w} W is not a positive multiple of the lot of {settings.lot_w} W"
-        refusal = self._refuse_terms(command, area, account)
-        if refusal is not None:
-            return refusal
-        if account.open_orders >= terms.open_orders_max:
-            return Reason.TOO_MANY_OPEN_ORDERS, f"{account.open_orders} orders rest already, the bound is {terms.open_orders_max}"
-        return _refuse_cover(interval, command.side, right, command.quantity_w, 0)
-
-    def _refuse_terms(self, command: Place | Replace, area: Area, account: Account) -> Refusal | None:
-        settings, price = area.settings, command.price_mct
-        if price % settings.tick_mct:
-            return Reason.OFF_TICK, f"{price} mct/kWh is not a multiple of the tick of {settings.tick_mct} mct/kWh"
-        if not settings.price_mct_min <= price <= settings.price_mct_max:
-            return Reason.PRICE_OUT_OF_BAND, f"{price} mct/kWh is outside [{settings.price_mct_min}, {settings.price_mct_max}]"
-        bound = area.terms[account.position].order_w_max
-        if command.quantity_w > bound:
-            return Reason.QUANTITY_OVER_BOUND, f"{command.quantity_w} W is over the bound of {bound} W for one order"
         return None
 
     def _replace(self, command: Replace, events: list[Event]) -> None:
@@ -132,7 +109,7 @@ class Engine:
             return self._reject(command, Reason.UNKNOWN_ORDER, f"order {command.order_id} is {account.fate(command.order_id)}", events)
         interval = area.intervals[order.queue.interval_ms]
         traded = order.quantity_w - order.open_w
-        refusal = self._refuse_replace(command, area, interval, order, traded)
+        refusal = self._refuse(command, area, account, interval, order.queue.side, order.right, traded, order.open_w)
         if refusal is not None:
             self._reject(command, *refusal, events)
         elif command.quantity_w <= traded:
@@ -140,18 +117,36 @@ class Engine:
             events.append(self._cancelled(order, "replace", command.request_id, events))
         else:
             self._amend(command, area, interval, order, traded, events)
-        return self._remember(interval, account, command, events[0])
+        return self._remember(interval, account, command, cast(Answer, events[0]))
 
-    def _refuse_replace(self, command: Replace, area: Area, interval: Interval, order: Order, traded_w: int) -> Refusal | None:
-        lot = area.settings.lot_w
+    def _refuse(
+        self, command: Place | Replace, area: Area, account: Account, interval: Interval,
+        side: Side, right: int, traded_w: int, reserved_w: int,
+    ) -> Refusal | None:  # fmt: skip
+        """The first reason against an order's new terms, in the order of `Reason`. It has traded and reserved so much already."""
+        settings, terms, price, quantity = area.settings, area.terms[account.position], command.price_mct, command.quantity_w
+        is_new = isinstance(command, Place)
         if self.halts and self.is_halted(command.area, interval.start_ms):
             return Reason.HALTED, "the market is halted; cancels still work"
-        if command.quantity_w < 0 or command.quantity_w % lot:
-            return Reason.OFF_LOT, f"{command.quantity_w} W is not a multiple of the lot of {lot} W"
-        refusal = self._refuse_terms(command, area, order.account)
-        if refusal is not None:
-            return refusal
-        return _refuse_cover(interval, order.queue.side, order.right, command.quantity_w - traded_w, order.open_w)
+        if isinstance(command, Place) and command.time_in_force == "until" and command.until_ms <= self.now_ms:
+            return Reason.EXPIRED, f"in force until {command.until_ms}, and it is {self.now_ms}"
+        if quantity % settings.lot_w or quantity < is_new:
+            return Reason.OFF_LOT, f"{quantity} W is not a {'positive ' * is_new}multiple of the lot of {settings.lot_w} W"
+        if price % settings.tick_mct:
+            return Reason.OFF_TICK, f"{price} mct/kWh is not a multiple of the tick of {settings.tick_mct} mct/kWh"
+        if not settings.price_mct_min <= price <= settings.price_mct_max:
+            return Reason.PRICE_OUT_OF_BAND, f"{price} mct/kWh is outside [{settings.price_mct_min}, {settings.price_mct_max}]"
+        if quantity > terms.order_w_max:
+            return Reason.QUANTITY_OVER_BOUND, f"{quantity} W is over the bound of {terms.order_w_max} W for one order"
+        if is_new and account.open_orders >= terms.open_orders_max:
+            return Reason.TOO_MANY_OPEN_ORDERS, f"{account.open_orders} orders rest already, the bound is {terms.open_orders_max}"
+        ledger, needed = interval.ledger, quantity - traded_w
+        free = reserved_w + (ledger.sellable_w(right) if side == "sell" else ledger.buyable_w(right))
+        if needed <= free:
+            return None
+        if side == "sell":
+            return Reason.NOT_COVERED, f"{needed} W offered, {max(free, 0)} W can be sold above the failsafe and earlier offers"
+        return Reason.ABOVE_RATING, f"{needed} W wanted, {max(free, 0)} W fit below the rating with earlier purchases"
 
     def _amend(self, command: Replace, area: Area, interval: Interval, order: Order, traded_w: int, events: list[Event]) -> None:
         queue, open_w = order.queue, command.quantity_w - traded_w
@@ -168,8 +163,7 @@ class Engine:
         )  # fmt: skip
         events.append(replaced)
         if not keeps:
-            cause = match(area, interval, order, "gate", self.sequence, events)
-            self._settle_remainder(interval, order, cause, events)
+            self._rest_or_match(area, interval, order, interval.books[queue.direction].against(queue.side), events)
 
     def _cancel(self, command: Cancel, events: list[Event]) -> None:
         found = self._admit(command, events)
@@ -182,7 +176,7 @@ class Engine:
         interval = area.intervals[order.queue.interval_ms]
         self._take_out(interval, order)
         events.append(self._cancelled(order, "request", command.request_id, events))
-        return self._remember(interval, account, command, events[0])
+        return self._remember(interval, account, command, cast(Answer, events[0]))
 
     def _mass_cancel(self, command: MassCancel, events: list[Event]) -> None:
         """Remembered with the interval that it names, or with the area's last one; with none open there is nothing to repeat."""
@@ -228,10 +222,17 @@ class Engine:
     def _reject(self, command: CustomerCommand, reason: Reason, detail: str, events: list[Event]) -> None:
         events.append(Rejected(self.sequence + 1, command.area, command.customer, command.request_id, reason.value, detail))
 
-    def _remember(self, interval: Interval, account: Account, command: CustomerCommand, answer: Event) -> None:
-        assert isinstance(answer, ANSWERS)
+    def _remember(self, interval: Interval, account: Account, command: CustomerCommand, answer: Answer) -> None:
         account.receipts[command.request_id] = Receipt(command, answer)
         interval.remembered.append((account, command.request_id))
+
+    def _rest_or_match(self, area: Area, interval: Interval, order: Order, against: Queue, events: list[Event]) -> None:
+        """An order until gate closure; most meet nobody and rest at once."""
+        if against.best > against.sign * order.price_mct:
+            order.queue.add(order)
+            order.account.open_orders += 1
+        else:
+            self._settle_remainder(interval, order, match(area, interval, order, against, "gate", self.sequence, events), events)
 
     def _settle_remainder(self, interval: Interval, order: Order, cause: CancelCause | None, events: list[Event]) -> None:
         if order.open_w == 0:
@@ -326,19 +327,6 @@ class Engine:
         """Every invariant, recomputed from scratch. AssertionError names the one that does not hold."""
         for area in self.areas.values():
             area.check()
-
-
-def _refuse_cover(interval: Interval, side: Side, right: int, quantity_w: int, freed_w: int) -> Refusal | None:
-    """`freed_w`: what the same order has reserved already."""
-    if side == "sell":
-        free = interval.ledger.sellable_w(right) + freed_w
-        if quantity_w > free:
-            return Reason.NOT_COVERED, f"{quantity_w} W offered, {max(free, 0)} W can be sold above the failsafe and earlier offers"
-    else:
-        free = interval.ledger.buyable_w(right) + freed_w
-        if quantity_w > free:
-            return Reason.ABOVE_RATING, f"{quantity_w} W wanted, {max(free, 0)} W fit below the rating with earlier purchases"
-    return None
 
 
 def _levels(queue: Queue) -> list[tuple[int, list[int]]]:

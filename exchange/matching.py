@@ -18,9 +18,10 @@ from exchange.market import Area, Interval
 RESTING = ("gate", "until")
 
 
-def match(area: Area, interval: Interval, taker: Order, time_in_force: TimeInForce, base: int, events: list[Event]) -> CancelCause | None:
-    """Trades what can be traded. Returns why the remainder must not rest, or None when it may."""
-    against = interval.books[taker.queue.direction].against(taker.queue.side)
+def match(
+    area: Area, interval: Interval, taker: Order, against: Queue, time_in_force: TimeInForce, base: int, events: list[Event]
+) -> CancelCause | None:
+    """Trades what can be traded `against` the other side. Returns why the remainder must not rest, or None when it may."""
     if not against.crosses(taker.price_mct):
         return None if time_in_force in RESTING else time_in_force  # type: ignore[return-value]
     if time_in_force == "fok" and not _fillable(area, interval, taker, against, base, events):

@@ -91,13 +91,13 @@ def killed_order_keeps_headroom(patch: Patch) -> None:
 
 def blocked_pairs_never_asked_again(patch: Patch) -> None:
     """The memory of blocked pairs outlives the change of headroom that should end it."""
-    secure_part = matching._secure_part
+    shut_to = market.Interval.shut_to
 
-    def remembered(interval: market.Interval, *rest: int) -> tuple[int, int]:
-        interval.blocked = {pair: (row, interval.changes) for pair, (row, _) in interval.blocked.items()}
-        return secure_part(interval, *rest)
+    def remembered(interval: market.Interval, right: int, is_buy: bool) -> dict[int, int]:
+        interval._shut = {key: (interval.changes, shut) for key, (_, shut) in interval._shut.items()}
+        return shut_to(interval, right, is_buy)
 
-    patch.setattr(matching, "_secure_part", remembered)
+    patch.setattr(market.Interval, "shut_to", remembered)
 
 
 def owners_told_again_and_again(patch: Patch) -> None:
