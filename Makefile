@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench test-long docs clean
+.PHONY: demo test check bench test-long clean
 
 demo: .venv/.installed
 	$(BIN)/limex demo $(ARGS)
@@ -18,8 +18,10 @@ check: .venv/.installed-dev
 bench: .venv/.installed
 	$(BIN)/limex bench $(ARGS)
 
-# Slow suites: a million fuzzed payloads, 100,000 trades certified in AC, two million commands against the naive model.
+# Slow suites, about an hour: 20 demos, 100,000 trades certified in AC, a million fuzzed payloads, two million commands raced
+# against the naive model.
 test-long: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.seeds --seeds 20
 	$(BIN)/python -m benchmarks.fuzz_payloads --payloads 1000000
 	$(BIN)/python -m benchmarks.false_accepts --trades 100000
 	$(BIN)/python -m tests.test_model --commands 2000000

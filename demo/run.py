@@ -32,7 +32,7 @@ from exchange.recovery import Batch, ReplayMismatchError
 from gateway.broker import Broker, start_broker
 from gateway.clock import Schedule
 from gateway.host import Host
-from gateway.show import counting, working
+from gateway.show import counting, summary_table, working
 from replay.verify import EventLog, verify
 from riskcheck.certify import Certificate, Certifier
 from riskcheck.network import Network
@@ -69,27 +69,39 @@ class Market:
 
 
 def run(network: Network, settings: DemoSettings) -> dict[str, Any]:
-    """Runs the demo and writes its report; the summary's `problems` are empty if all promises held."""
+    """Plans, trades and reports; the summary's `problems` are empty if all promises held."""
+    _prepare(settings.out)
+    return trade(prepare(network, settings.quiet), settings)
+
+
+def prepare(network: Network, quiet: bool) -> Plan:
+    """Rows, envelopes and their certificate: what any number of demos on this network can start from."""
+    say = _quiet if quiet else _say
+    say(f"{network.name}: {network.n_buses} buses, {len(network.customers)} customers, {network.phases}-phase")
+    with working(quiet) as progress:
+        ready = plan(network, AREA, MarketSettings(), progress)
+    exports, imports = ready.allocation.export_w, ready.allocation.import_w
+    say(f"{ready.rows.rows_given} rows from AC sensitivities, {ready.rows.n_rows} of them matter; margins searched for in AC")
+    say(f"max-min envelopes: export {min(exports)}..{max(exports)} W, import {min(imports)}..{max(imports)} W")
+    say(f"secure in AC power flow at {ready.certificate.points_tried} corners, phase-mixed ones included")
+    return ready
+
+
+def trade(ready: Plan, settings: DemoSettings) -> dict[str, Any]:
+    """The market, the proofs and the report, from a plan."""
     say = _quiet if settings.quiet else _say
     started = time.monotonic()
     _prepare(settings.out)
-    say(f"{network.name}: {network.n_buses} buses, {len(network.customers)} customers, {network.phases}-phase")
-    with working(settings.quiet) as progress:
-        ready = plan(network, AREA, MarketSettings(), progress)
     _write_plan(ready, settings.out)
-    exports, imports = ready.allocation.export_w, ready.allocation.import_w
-    say(f"{ready.rows.rows_given} rows, {ready.rows.n_rows} after exact reduction")
-    say(f"envelopes certified by AC power flow at {ready.certificate.points_tried} corners")
-    say(f"max-min envelopes: export {min(exports)}..{max(exports)} W, import {min(imports)}..{max(imports)} W")
-    names = [customer.id for customer in network.customers]
+    names = [customer.id for customer in ready.network.customers]
     with start_broker(settings.broker_url, AREA, names, kind=settings.broker_kind) as broker:
         say(f"broker: {broker.kind} on {broker.host}:{broker.port}; {len(names)} homes connect")
         market = asyncio.run(_trade(ready, settings, broker))
     certificates = [ready.certificate, *_certify_holdings(ready, market, settings.quiet)]
     replayed = _replay(settings.out / "journal.sqlite", market, settings.quiet)
     summary = report.write(_facts(ready, settings, market, certificates, replayed, time.monotonic() - started), settings.out)
-    for line in page.markdown(summary):
-        say(line)
+    if not settings.quiet:
+        summary_table(page.rows(summary), summary["problems"])
     say(f"report: {settings.out / 'index.html'}")
     return summary
 

@@ -36,24 +36,26 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return OK
-    except UsageError as error:
+    except tuple(_expected_failures()) as error:
         print(f"limex: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except _expected_failures() as error:
-        from exchange.recovery import ReplayMismatchError
-
-        print(f"limex: {error}", file=sys.stderr)
-        return NO if isinstance(error, ReplayMismatchError) else SURROUNDINGS
+        return next(code for kind, code in _expected_failures().items() if isinstance(error, kind))
     return code
 
 
-def _expected_failures() -> tuple[type[Exception], ...]:
-    """Failures that have a message for people; anything else is our bug and keeps its trace. Asked only when one happens."""
+def _expected_failures() -> dict[type[Exception], int]:
+    """Failures that have a message for people, the narrower kind first. Anything else is our bug and keeps its trace."""
+    from demo.run import FleetError
+    from envelopes.refresh import InsecureAllocationError
     from exchange.journal import JournalError
+    from exchange.recovery import ReplayMismatchError
     from gateway.broker import BrokerError
     from gateway.link import LinkError
+    from riskcheck.linearise import Insecure
 
-    return JournalError, BrokerError, LinkError
+    return {
+        UsageError: BAD_INPUT, Insecure: BAD_INPUT, InsecureAllocationError: NO, ReplayMismatchError: NO,
+        JournalError: SURROUNDINGS, BrokerError: SURROUNDINGS, LinkError: SURROUNDINGS, FleetError: SURROUNDINGS,
+    }  # fmt: skip
 
 
 # --- demo ---------------------------------------------------------------------------------------------------------
@@ -102,15 +104,12 @@ def _envelopes(arguments: argparse.Namespace) -> int:
     from envelopes import files
     from envelopes.refresh import allocate
     from gateway.show import envelope_table, working
-    from riskcheck.linearise import Insecure, build
+    from riskcheck.linearise import build
 
     network = _network(arguments.network)
-    try:
-        with working(quiet=arguments.json) as progress:
-            rows = build(network, progress=progress)
-        allocation = allocate(network, rows)
-    except Insecure as error:
-        raise UsageError(f"{network.name}: {error}") from error
+    with working(quiet=arguments.json) as progress:
+        rows = build(network, progress=progress)
+    allocation = allocate(network, rows)
     listed = [
         files.Envelope(customer.id, int(export), int(imported))
         for customer, export, imported in zip(network.customers, allocation.export_w, allocation.import_w, strict=True)

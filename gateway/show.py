@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,22 @@ def certificate_table(network: Network, certificate: Certificate) -> None:
         console.print(f"breaking corner ({certificate.worst_kind}): {corner.description}, interface at {corner.interface_pu} pu")
         powers = ", ".join(f"{c.id} {watts:+d} W" for c, watts in zip(network.customers, corner.power_w, strict=True))
         console.print(powers, highlight=False)
+
+
+def summary_table(rows: Iterable[tuple[str, str]], problems: Sequence[str]) -> None:
+    """What a run came to, on stderr, and whether it kept every promise."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=True)
+    table = Table(show_header=False)
+    for name, text in rows:
+        table.add_row(name, text)
+    console.print(table)
+    for problem in problems:
+        console.print(f"[red]PROBLEM[/red] {problem}")
+    if not problems:
+        console.print("[green]no violation, no lost acknowledgement, no difference in replay[/green]")
 
 
 def moment_tables(found: dict[str, Any]) -> None:
