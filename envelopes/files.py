@@ -12,8 +12,13 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from envelopes.allocate import Allocation
+    from riskcheck.network import Network
 
 FIELDS = ("customer", "export_w", "import_w")
 POWER_W_MAX = 2**31 - 1
@@ -33,6 +38,13 @@ class EnvelopeFile(msgspec.Struct, frozen=True):
     envelopes: tuple[Envelope, ...]
     network: str = ""
     network_hash: str = ""
+
+
+def of(network: Network, allocation: Allocation) -> EnvelopeFile:
+    """An allocation as a file."""
+    limits = zip(network.customers, allocation.export_w, allocation.import_w, strict=True)
+    listed = tuple(Envelope(customer.id, int(export), int(imported)) for customer, export, imported in limits)
+    return EnvelopeFile(listed, network.name, network.content_hash)
 
 
 class BadEnvelopesError(ValueError):

@@ -15,7 +15,6 @@ from exchange.events import Event
 
 _encoder = msgspec.msgpack.Encoder()
 _commands = msgspec.msgpack.Decoder(Command)
-_events = msgspec.msgpack.Decoder(tuple[Event, ...])
 
 
 class CorruptRecordError(ValueError):
@@ -35,10 +34,3 @@ def decode_command(raw: bytes) -> Command:
 
 def encode_events(events: Iterable[Event]) -> bytes:
     return _encoder.encode(tuple(events))
-
-
-def decode_events(raw: bytes) -> tuple[Event, ...]:
-    try:
-        return _events.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise CorruptRecordError(f"not a list of events: {error}") from error

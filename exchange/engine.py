@@ -65,9 +65,10 @@ class Engine:
         area, account = found
         interval = area.intervals.get(command.interval_ms)
         if interval is None:
-            return self._reject(command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open for trading", events)
+            return self._reject_unknown(area, account, command, Reason.UNKNOWN_INTERVAL, f"no interval {command.interval_ms}", events)
         if interval.is_closed:
-            return self._reject(command, Reason.GATE_CLOSED, f"trading of interval {command.interval_ms} has ended", events)
+            self._reject(command, Reason.GATE_CLOSED, f"trading of interval {command.interval_ms} has ended", events)
+            return self._remember(interval, account, command, cast(Answer, events[0]))
         right = account.position if command.direction == "export" else account.position + len(area.terms)
         refusal = self._refuse(command, area, account, interval, command.side, right, 0, 0)
         if refusal is not None:
@@ -106,7 +107,8 @@ class Engine:
         area, account = found
         order = account.live_order(command.order_id)
         if order is None:
-            return self._reject(command, Reason.UNKNOWN_ORDER, f"order {command.order_id} is {account.fate(command.order_id)}", events)
+            detail = f"order {command.order_id} is {account.fate(command.order_id)}"
+            return self._reject_unknown(area, account, command, Reason.UNKNOWN_ORDER, detail, events)
         interval = area.intervals[order.queue.interval_ms]
         traded = order.quantity_w - order.open_w
         refusal = self._refuse(command, area, account, interval, order.queue.side, order.right, traded, order.open_w)
@@ -172,7 +174,8 @@ class Engine:
         area, account = found
         order = account.live_order(command.order_id)
         if order is None:
-            return self._reject(command, Reason.UNKNOWN_ORDER, f"order {command.order_id} is {account.fate(command.order_id)}", events)
+            detail = f"order {command.order_id} is {account.fate(command.order_id)}"
+            return self._reject_unknown(area, account, command, Reason.UNKNOWN_ORDER, detail, events)
         interval = area.intervals[order.queue.interval_ms]
         self._take_out(interval, order)
         events.append(self._cancelled(order, "request", command.request_id, events))
@@ -185,7 +188,7 @@ class Engine:
             return None
         area, account = found
         if command.interval_ms is not None and command.interval_ms not in area.intervals:
-            return self._reject(command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open for trading", events)
+            return self._reject_unknown(area, account, command, Reason.UNKNOWN_INTERVAL, f"no interval {command.interval_ms}", events)
         named = [command.interval_ms] if command.interval_ms is not None else sorted(area.intervals)
         cause: CancelCause = "mass" if command.cause == "request" else command.cause
         for start_ms in named:
@@ -221,6 +224,14 @@ class Engine:
 
     def _reject(self, command: CustomerCommand, reason: Reason, detail: str, events: list[Event]) -> None:
         events.append(Rejected(self.sequence + 1, command.area, command.customer, command.request_id, reason.value, detail))
+
+    def _reject_unknown(
+        self, area: Area, account: Account, command: CustomerCommand, reason: Reason, detail: str, events: list[Event]
+    ) -> None:
+        """What concerns nothing known is remembered with the area's last interval; without any there is nothing it could change."""
+        self._reject(command, reason, detail, events)
+        if area.intervals:
+            self._remember(area.intervals[max(area.intervals)], account, command, cast(Answer, events[0]))
 
     def _remember(self, interval: Interval, account: Account, command: CustomerCommand, answer: Answer) -> None:
         account.receipts[command.request_id] = Receipt(command, answer)

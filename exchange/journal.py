@@ -24,6 +24,7 @@ CREATE TABLE batch (number INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT;
 CREATE TABLE command (sequence INTEGER PRIMARY KEY, batch INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE digest (batch INTEGER PRIMARY KEY, digest BLOB NOT NULL) STRICT;
 CREATE TABLE snapshot (batch INTEGER PRIMARY KEY, digest BLOB NOT NULL, body BLOB NOT NULL) STRICT;
+INSERT INTO about VALUES ('format', 1);
 """
 
 
@@ -73,14 +74,12 @@ class Journal:
         mode = "ro" if readonly else "rwc"
         db = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=0.5)
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not readonly:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
         if not tables and not readonly:
-            db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-            db.execute("INSERT INTO about VALUES ('format', ?)", (FORMAT,))
+            db.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN; {_SCHEMA} COMMIT;")
         elif "about" not in tables:
             raise JournalError(f"{path}: not a journal of limex")
+        elif not readonly:
+            db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
         row = db.execute("SELECT value FROM about WHERE key = 'format'").fetchone()
         if row is None or row[0] != FORMAT:
             raise JournalError(f"{path}: journal format {row and row[0]}, this version reads {FORMAT}")

@@ -29,6 +29,7 @@ def match(
     stopped_by_self = _walk(area, interval, taker, against, base, events)
     if taker.open_w == 0:
         return None
+    assert time_in_force != "fok", "a fill-or-kill order that was found fillable was not filled"
     return "self_trade" if stopped_by_self else "ioc" if time_in_force == "ioc" else None
 
 

@@ -26,6 +26,7 @@ from riskcheck.headroom import warm
 
 BATCH_COMMANDS_MAX = 1000
 SNAPSHOT_COMMANDS = 50_000
+SNAPSHOT_PATIENCE = 4  # a snapshot waits for an interval to be retired, when there is least to write, but not for ever
 
 
 def wall_clock_ms() -> int:
@@ -91,7 +92,8 @@ class Node:
         finally:
             gc.enable()
             gc.unfreeze()
-        self._snapshot()
+        if self._since_snapshot:
+            self._save(dump(self.engine))
         self.journal.close()
 
     async def _take_turn(self, writer: ThreadPoolExecutor) -> bool:
@@ -112,20 +114,16 @@ class Node:
         self.number, self.digest, self._unnoted = number, batch.digest, [(number, batch.digest)]
         self._commands += len(commands)
         self._release(batch)
-        self._rest(commands)
-        return True
-
-    def _rest(self, commands: tuple[Command, ...]) -> None:
-        """What may take a while, between batches."""
         self._since_snapshot += len(commands)
-        if self._since_snapshot >= self._snapshot_commands:
-            self._snapshot()
-        if any(isinstance(command, RetireInterval) for command in commands):
+        is_quiet = any(isinstance(command, RetireInterval) for command in commands)
+        if self._since_snapshot >= self._snapshot_commands * (1 if is_quiet else SNAPSHOT_PATIENCE):
+            await loop.run_in_executor(writer, self._save, dump(self.engine))
+        if is_quiet:
             gc.collect()
             gc.freeze()  # the engine makes no cycles: what survives is not worth walking again
+        return True
 
-    def _snapshot(self) -> None:
-        if self._since_snapshot:
-            self.journal.note(self._unnoted, self._confirmed)
-            self.journal.save_snapshot(self.number, self.digest, dump(self.engine))
-            self._unnoted, self._since_snapshot = [], 0
+    def _save(self, body: bytes) -> None:
+        self.journal.note(self._unnoted, self._confirmed)
+        self.journal.save_snapshot(self.number, self.digest, body)
+        self._unnoted, self._since_snapshot = [], 0

@@ -66,13 +66,11 @@ class Broker:
         return self._accounts[EXCHANGE]
 
     def credentials(self, customer: str) -> tuple[str, str]:
-        """User and password of one customer. On a configured broker without a password list, the URL's own."""
+        """User and password of one customer."""
         found = self._accounts.get(customer)
-        if found is not None:
-            return found
-        if self.kind == "url" and len(self._accounts) == 1:
-            return self.exchange
-        raise BrokerError(f"the broker has no account for customer {customer}")
+        if found is None:
+            raise BrokerError(f"no password for customer {customer}: a configured broker needs a file of them (--passwords)")
+        return found
 
     @property
     def process_id(self) -> int | None:
@@ -173,7 +171,8 @@ def access_rules(area: str, names: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _configured(url: str, passwords: Mapping[str, str]) -> Broker:
+def parse_url(url: str) -> tuple[str, int, tuple[str, str]]:
+    """(host, port, (user, password)) of mqtt://user:password@host:port. Raises BrokerError."""
     parts = urlsplit(url)
     try:
         port = parts.port or 1883
@@ -181,13 +180,29 @@ def _configured(url: str, passwords: Mapping[str, str]) -> Broker:
         raise BrokerError(f"the port of {parts.scheme}://... is not a number") from error
     if parts.scheme not in ("mqtt", "tcp") or not parts.hostname:
         raise BrokerError("a broker's URL has the form mqtt://user:password@host:port")
-    exchange = (unquote(parts.username or ""), unquote(parts.password or ""))
+    return parts.hostname, port, (unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+def read_passwords(path: Path | None) -> dict[str, str]:
+    """A JSON object of customer -> password; none without a path. Raises BrokerError."""
+    if path is None:
+        return {}
     try:
-        socket.create_connection((parts.hostname, port), timeout=5).close()
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except OSError as error:
-        raise BrokerError(f"nothing answers at {parts.hostname}:{port}: {error}") from error
+        raise BrokerError(f"{path}: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise BrokerError(f"{path}: not a JSON object of customer -> password: {error}") from error
+
+
+def _configured(url: str, passwords: Mapping[str, str]) -> Broker:
+    host, port, exchange = parse_url(url)
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError as error:
+        raise BrokerError(f"nothing answers at {host}:{port}: {error}") from error
     accounts = {name: (name, password) for name, password in passwords.items()}
-    return Broker("url", parts.hostname, port, {**accounts, EXCHANGE: exchange})
+    return Broker("url", host, port, {**accounts, EXCHANGE: exchange})
 
 
 def _mosquitto(binary: str, directory: Path, port: int, area: str, accounts: Accounts) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from riskcheck.network import Network
 
 OK, NO, BAD_INPUT, SURROUNDINGS, INTERRUPTED = 0, 1, 2, 3, 130
+PASSWORDS_HELP = "JSON object of customer -> password, for a configured broker"
 NETWORK_HELP = "a builtin network (default: %(default)s) or the path of a pandapower JSON file"
 
 
@@ -27,7 +28,11 @@ class UsageError(Exception):
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code. Expected failures are one message on stderr, never a stack trace."""
     assert __debug__, "limex's checks are assertions: do not run it with python -O"
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and arguments.command != "bench":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.rest = rest
     try:
         code: int = arguments.run(arguments)
     except KeyboardInterrupt:
@@ -49,12 +54,14 @@ def _expected_failures() -> dict[type[Exception], int]:
     from exchange.journal import JournalError
     from exchange.recovery import ReplayMismatchError
     from gateway.broker import BrokerError
+    from gateway.host import RefusedError
     from gateway.link import LinkError
     from riskcheck.linearise import Insecure
 
     return {
         UsageError: BAD_INPUT, Insecure: BAD_INPUT, InsecureAllocationError: NO, ReplayMismatchError: NO,
         JournalError: SURROUNDINGS, BrokerError: SURROUNDINGS, LinkError: SURROUNDINGS, FleetError: SURROUNDINGS,
+        RefusedError: SURROUNDINGS,
     }  # fmt: skip
 
 
@@ -63,10 +70,12 @@ def _expected_failures() -> dict[type[Exception], int]:
 
 def _demo(arguments: argparse.Namespace) -> int:
     from demo.run import DemoSettings, run
+    from gateway.broker import read_passwords
 
     settings = DemoSettings(
         network=arguments.network, seed=arguments.seed, intervals=arguments.intervals, interval_s=arguments.interval_seconds,
-        broker_url=arguments.broker, broker_kind=arguments.broker_kind, out=arguments.out, quiet=arguments.json,
+        broker_url=arguments.broker, broker_kind=arguments.broker_kind, passwords=read_passwords(arguments.passwords), out=arguments.out,
+        quiet=arguments.json,
     )  # fmt: skip
     summary = run(_network(arguments.network), settings)
     if arguments.json:
@@ -83,7 +92,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     minute_ms = 60_000
     schedule = Schedule(
-        interval_ms=int(arguments.interval_minutes * minute_ms),
+        interval_ms=arguments.interval_minutes * minute_ms,
         open_lead_ms=int(arguments.open_lead_minutes * minute_ms),
         close_lead_ms=int(arguments.close_lead_minutes * minute_ms),
     )
@@ -110,11 +119,7 @@ def _envelopes(arguments: argparse.Namespace) -> int:
     with working(quiet=arguments.json) as progress:
         rows = build(network, progress=progress)
     allocation = allocate(network, rows)
-    listed = [
-        files.Envelope(customer.id, int(export), int(imported))
-        for customer, export, imported in zip(network.customers, allocation.export_w, allocation.import_w, strict=True)
-    ]
-    document = files.encode(files.EnvelopeFile(tuple(listed), network.name, network.content_hash))
+    document = files.encode(files.of(network, allocation))
     if arguments.out is not None:
         _write(arguments.out, document)
     if arguments.json:
@@ -240,6 +245,24 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     return parse
 
 
+def _broker_url(text: str) -> str:
+    from gateway.broker import BrokerError, parse_url
+
+    try:
+        parse_url(text)
+    except BrokerError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _area(text: str) -> str:
+    from gateway import topics
+
+    if not topics.NAME.match(text) or ":" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name of letters, digits and ._-, at most 64")
+    return text
+
+
 def _seed(text: str) -> int:
     if not text.isdigit() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in [0, 2^32)")
@@ -273,21 +296,22 @@ def _parser() -> argparse.ArgumentParser:
         "--interval-seconds", type=_positive(float), default=4.5, help="wall-clock seconds per interval (default: %(default)s)"
     )
     demo.add_argument("--out", type=Path, default=Path("limex-report"), help="folder of the report (default: %(default)s)")
-    demo.add_argument("--broker", metavar="URL", help="mqtt://user:password@host:port instead of a private broker")
+    demo.add_argument("--broker", metavar="URL", type=_broker_url, help="mqtt://user:password@host:port instead of a private broker")
+    demo.add_argument("--passwords", type=Path, help=PASSWORDS_HELP)
     demo.add_argument("--broker-kind", choices=("mosquitto", "amqtt"), help="insist on one private broker")
     demo.add_argument("--json", action="store_true", help="no progress; the summary as one JSON object on stdout")
 
     serve = command("serve", _serve, SERVE_TEXT, "limex serve --network my-feeder.json --broker mqtt://exchange:secret@broker.lan")
     add_network(serve, "--network")
-    serve.add_argument("--area", default="lv", help="name of the area in topics (default: %(default)s)")
+    serve.add_argument("--area", type=_area, default="lv", help="name of the area in topics (default: %(default)s)")
     serve.add_argument("--journal", type=Path, default=Path("limex.sqlite"), help="made if it is not there (default: %(default)s)")
-    serve.add_argument("--broker", metavar="URL", help="mqtt://user:password@host:port; default: a private broker on this machine")
-    serve.add_argument("--passwords", type=Path, help="JSON object of customer -> password, for a configured broker")
+    serve.add_argument("--broker", metavar="URL", type=_broker_url, help="mqtt://user:password@host:port; default: a private broker")
+    serve.add_argument("--passwords", type=Path, help=PASSWORDS_HELP)
     serve.add_argument(
         "--credentials", type=Path, default=Path("limex-credentials.json"),
         help="where a private broker's address and passwords are written, for the homes (default: %(default)s)",
     )  # fmt: skip
-    serve.add_argument("--interval-minutes", type=_positive(float), default=15, help="5, 15 or 30 (default: %(default)s)")
+    serve.add_argument("--interval-minutes", type=int, choices=(5, 15, 30), default=15, help="(default: %(default)s)")
     serve.add_argument("--open-lead-minutes", type=_positive(float), default=60, help="gate opening before delivery (default: %(default)s)")
     serve.add_argument("--close-lead-minutes", type=_positive(float), default=5, help="gate closure before delivery (default: %(default)s)")
 
@@ -310,8 +334,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--at", metavar="MOMENT", help="show books, holdings and cash after this batch number, or at this UTC time")
     replay.add_argument("--json", action="store_true", help="the verdict, or the moment, as one JSON object")
 
-    bench = command("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")
-    bench.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="options of the benchmarks; see `limex bench -- --help`")
+    command("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")
     return parser
 
 
@@ -338,7 +361,10 @@ Works on envelopes that anyone made. Exits with 0 if the search found none, with
 REPLAY_TEXT = """Replays a journal and proves that it leads to the same events and states, byte for byte.
 
 Exits with 1 at the first batch or snapshot that comes out different."""
-BENCH_TEXT = """Measures this machine: engine, check, MQTT and replay, each beside a peer or a physical limit."""
+BENCH_TEXT = """Measures this machine: engine, check, MQTT and replay, each beside a peer or a physical limit.
+
+Options: --quick (within a minute), --only PARTS (some of engine,check,mqtt,replay), --json, --broker mosquitto|amqtt,
+--network NETWORK, --disk DIRECTORY (where journals are written)."""
 
 
 if __name__ == "__main__":

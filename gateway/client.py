@@ -11,7 +11,8 @@ what was not answered, under the same id, which the exchange answers with the fi
 sequence; an envelope that only moves forward; the failsafe where no envelope covers a moment. After each reconnect `status()` is
 asked, so `last_status` says what is really open and held.
 
-What it cannot know: whether the exchange acted on a request that was never answered (`NoAnswerError`): ask `status()`.
+What it cannot know: whether the exchange acted, or will act, on a request that was never answered (`NoAnswerError`): ask `status()`,
+and give `expires_ms` to what must not act late.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Home:
         timeout_s: float = 10.0,
         resend_s: float = 2.0,
         keepalive_s: int = 10,
+        silent_s: float = 60.0,
     ) -> None:
         self.area = area
         self.customer = customer
@@ -107,6 +109,8 @@ class Home:
         self._heartbeat_s = heartbeat_s
         self._timeout_s = timeout_s
         self._resend_s = resend_s
+        self._silent_s = silent_s
+        self._heard_s = time.monotonic()
         self._prefix = secrets.token_hex(4)
         self._numbered = 0
         self._pending: dict[str, tuple[asyncio.Future[wire.AnyReport], type[wire.Report] | None]] = {}
@@ -177,7 +181,7 @@ class Home:
         while True:
             await asyncio.sleep(self._heartbeat_s)
             if self._link.is_connected:
-                self._send(wire.Heartbeat(v=1, id=self._next_id("beat")))
+                self._send(wire.Heartbeat(v=1, id=self._next_id("beat")), qos=0)  # none waits in a queue for an absent exchange
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -259,8 +263,8 @@ class Home:
         self.latencies_ns.append(time.perf_counter_ns() - started_ns)
         return _answer(future.result())
 
-    def _send(self, request: wire.Request) -> None:
-        self._link.send(Message(topics.request(self.area, self.customer), wire.encode(request), 1, False))
+    def _send(self, request: wire.Request, qos: int = 1) -> None:
+        self._link.send(Message(topics.request(self.area, self.customer), wire.encode(request), qos, False))
 
     def _next_id(self, kind: str) -> str:
         self._numbered += 1
@@ -269,6 +273,7 @@ class Home:
     # --- what arrives ---------------------------------------------------------------------------------------------
 
     def _receive(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002  the link's signature
+        self._heard_s = time.monotonic()
         try:
             self._take(topic, payload)
         except msgspec.DecodeError:
@@ -332,10 +337,15 @@ class Home:
         return {control.start_ms: Limits(control.opModExpLimW, control.opModImpLimW) for control in controls}
 
     def limits(self, at_ms: int) -> Limits:
-        """What to obey at this moment of the market's clock: the interval's limits, or the failsafe where there are none."""
+        """What to obey at this moment of the market's clock: the interval's limits.
+
+        The failsafe where there are none, and when the exchange has not been heard for `silent_s`: what was offered may have been
+        sold meanwhile, and no sale reaches below the failsafe.
+        """
         if self.last_envelope is None:
             return self._failsafe
-        for control in self.last_envelope.controls:
+        is_silent = time.monotonic() - self._heard_s > self._silent_s
+        for control in () if is_silent else self.last_envelope.controls:
             if control.start_ms <= at_ms < control.start_ms + control.duration_ms:
                 return Limits(control.opModExpLimW, control.opModImpLimW)
         return Limits(self.last_envelope.default.opModExpLimW, self.last_envelope.default.opModImpLimW)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from exchange.commands import Command, InstallRows, OpenArea, OpenInterval
+from exchange.events import Refused
 from exchange.journal import JournalError
 from exchange.node import Node
 from exchange.recovery import Batch
@@ -24,6 +25,10 @@ from gateway.session import SessionSettings
 
 CLOCK_TICK_S = 0.05
 BROKER_TICK_S = 0.5
+
+
+class RefusedError(Exception):
+    """The engine refused what the host has to do: settings, rows or allocation do not fit together."""
 
 
 class AreaPlan(Protocol):
@@ -58,7 +63,8 @@ class Host:
         self._schedule = schedule
         self._market_ms = market_ms
         self._listen = listen
-        self._awaited: Command | None = None
+        self._awaited: list[Command] = []
+        self._refused: Refused | None = None
         self._decided = asyncio.Event()
         self._deciding: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watches: list[asyncio.Task[None]] = []
@@ -96,7 +102,12 @@ class Host:
     def _release(self, batch: Batch) -> None:
         self.gateway.release(batch)
         self._listen(batch)
-        if any(command is self._awaited for command in batch.commands):
+        if not self._awaited:
+            return
+        for command, events in zip(batch.commands, batch.events, strict=True):
+            if any(command is own for own in self._awaited) and isinstance(events[-1], Refused):
+                self._refused = events[-1]
+        if any(command is self._awaited[-1] for command in batch.commands):
             self._decided.set()
 
     def _missing(self) -> list[Command]:
@@ -112,25 +123,27 @@ class Host:
         return [] if self._plan.open_interval(0).rows_hash in known.rows else [rows]
 
     async def _submit(self, commands: Iterable[Command]) -> None:
-        """Returns when the last of them is decided."""
-        for command in commands:
-            self._awaited = command
-            self._decided.clear()
-            self.node.submit(command)
-        if self._awaited is None:
+        """Returns when the last of them is decided. Raises RefusedError if one was refused: it would be again."""
+        self._awaited = list(commands)
+        if not self._awaited:
             return
+        self._decided.clear()
+        for command in self._awaited:
+            self.node.submit(command)
         decided = asyncio.ensure_future(self._decided.wait())
         await asyncio.wait((decided, self._deciding), return_when=asyncio.FIRST_COMPLETED)
         decided.cancel()
         if self._deciding.done():
             self._deciding.result()
-        self._awaited = None
+        self._awaited = []
+        if self._refused is not None:
+            raise RefusedError(f"the exchange refused {self._refused.command}: {self._refused.reason}: {self._refused.detail}")
 
     async def _keep_broker(self) -> None:
         while True:
             await asyncio.sleep(BROKER_TICK_S)
             if not self._broker.is_running:
-                self._broker.restart()
+                await asyncio.to_thread(self._broker.restart)
 
     async def _keep_time(self) -> None:
         area, engine = self._plan.area, self.node.engine

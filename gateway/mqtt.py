@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
-from exchange.commands import Command
+from exchange.commands import Advance, Command, Place
 from exchange.engine import Engine
 from exchange.events import Event
 from gateway import topics
@@ -120,7 +120,15 @@ class Gateway:
         if isinstance(admitted, list):
             self._send(admitted)
         else:
+            self._bring_time(admitted)
             self._node.submit(admitted)
+
+    def _bring_time(self, command: Command) -> None:
+        """The engine knows no clock: where an order's time in force matters, it is told the time before the order comes."""
+        market_ms, expiry_ms = self._market_ms(), self._node.engine.next_expiry_ms()
+        is_timed = isinstance(command, Place) and command.time_in_force == "until"
+        if is_timed or (expiry_ms is not None and expiry_ms <= market_ms):
+            self._node.submit(Advance(market_ms))
 
     def _send(self, messages: Iterable[Message]) -> None:
         for message in messages:

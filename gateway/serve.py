@@ -20,7 +20,7 @@ from exchange.bounds import MarketSettings
 from exchange.journal import JournalError
 from exchange.node import wall_clock_ms
 from exchange.recovery import Batch
-from gateway.broker import Broker, BrokerError, start_broker
+from gateway.broker import Broker, read_passwords, start_broker
 from gateway.clock import Schedule
 from gateway.host import Host
 from gateway.show import working
@@ -41,7 +41,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
 def serve(network: Network, settings: ServeSettings) -> None:
     """Runs until SIGINT or SIGTERM. Raises JournalError, BrokerError, LinkError with a message for people."""
     customers = [customer.id for customer in network.customers]
-    passwords = _read_passwords(settings.passwords)
+    passwords = read_passwords(settings.passwords)
     with working() as progress:
         ready = plan(network, settings.area, MarketSettings(interval_ms=settings.schedule.interval_ms), progress)
     with start_broker(settings.broker_url, settings.area, customers, passwords=passwords) as broker:
@@ -75,17 +75,6 @@ async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _read_passwords(path: Path | None) -> dict[str, str]:
-    if path is None:
-        return {}
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    except OSError as error:
-        raise BrokerError(f"{path}: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise BrokerError(f"{path}: not a JSON object of customer -> password: {error}") from error
 
 
 def _write_credentials(path: Path, area: str, broker: Broker, customers: list[str]) -> None:

@@ -41,7 +41,7 @@ class SessionSettings(msgspec.Struct, frozen=True):
     """`rate_per_s` requests per customer on average and `burst` at once, of which the last `reserve` only for cancels and
     heartbeats; a customer with open orders that says nothing for `silence_ms` has them cancelled."""
 
-    rate_per_s: float = 50.0
+    rate_per_s: float = 10.0
     burst: int = 200
     reserve: int = 40
     silence_ms: int = 30_000

@@ -238,6 +238,8 @@ class Hunt:
 
     def _fresh(self, share: Floats, count: int) -> Genes:
         rng, n = self._rng, self.n_customers
+        if not share.shape[1]:
+            share = np.ones((share.shape[0], 1))  # no row at all: every right counts alike
         row = share[:, rng.integers(0, share.shape[1], count)].T
         side = (row[:, n:] > row[:, :n]).astype(np.int64)
         idle = np.maximum(row[:, n:], row[:, :n]) <= 0

@@ -55,9 +55,10 @@ class Model:
         area, owner = found
         interval = area.intervals.get(command.interval_ms)
         if interval is None:
-            return self._reject(command, Reason.UNKNOWN_INTERVAL)
+            return self._reject_unknown(area, command, Reason.UNKNOWN_INTERVAL)
         if interval.closed:
-            return self._reject(command, Reason.GATE_CLOSED)
+            self._reject(command, Reason.GATE_CLOSED)
+            return self._keep(command, interval)
         reason = self._refuse_place(command, area, owner, interval)
         if reason is not None:
             self._reject(command, reason)
@@ -131,7 +132,7 @@ class Model:
             return None
         area, owner = found
         if command.interval_ms is not None and command.interval_ms not in area.intervals:
-            return self._reject(command, Reason.UNKNOWN_INTERVAL)
+            return self._reject_unknown(area, command, Reason.UNKNOWN_INTERVAL)
         starts = sorted(area.intervals) if command.interval_ms is None else [command.interval_ms]
         mine = [order for start in starts for order in area.intervals[start].all_live() if order.owner == owner]
         for order in mine:
@@ -160,10 +161,15 @@ class Model:
             for order in interval.orders:
                 if order.live and (order.owner, order.order_id) == (owner, command.order_id):
                     return area, interval, order
-        return self._reject(command, Reason.UNKNOWN_ORDER)
+        return self._reject_unknown(area, command, Reason.UNKNOWN_ORDER)
 
     def _reject(self, command: c.CustomerCommand, reason: Reason) -> None:
         self._say(e.Rejected, command.area, command.customer, command.request_id, reason.value, "")
+
+    def _reject_unknown(self, area: Area, command: c.CustomerCommand, reason: Reason) -> None:
+        self._reject(command, reason)
+        if area.intervals:
+            self._keep(command, area.intervals[max(area.intervals)])
 
     def _keep(self, command: c.CustomerCommand, interval: Interval, answer: e.Event | None = None) -> None:
         kept = (interval.start_ms, command, answer or self._events[0])

@@ -391,10 +391,11 @@ def test_a_configured_url_is_used_and_nothing_is_started() -> None:
         broker = start_broker(f"mqtt://us%40er:pa%3Ass@127.0.0.1:{port}", AREA, NAMES)
         assert (broker.kind, broker.host, broker.port, broker.process_id) == ("url", "127.0.0.1", port, None)
         assert broker.exchange == ("us@er", "pa:ss")
-        assert broker.credentials("alice") == ("us@er", "pa:ss")
+        with pytest.raises(BrokerError, match="no password for customer alice"):
+            broker.credentials("alice")  # the exchange's own are not for homes
         listed = start_broker(f"mqtt://x:y@127.0.0.1:{port}", AREA, NAMES, passwords={"alice": "p"})
         assert listed.credentials("alice") == ("alice", "p")
-        with pytest.raises(BrokerError, match="no account for customer bob"):
+        with pytest.raises(BrokerError, match="no password for customer bob"):
             listed.credentials("bob")
 
 

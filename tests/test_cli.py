@@ -41,7 +41,12 @@ def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str])
         (["demo", "--seed", "-1"], "not a whole number"),
         (["demo", "--intervals", "0"], "not a positive number"),
         (["demo", "--interval-seconds", "nan"], "not a positive number"),
-        (["serve", "--interval-minutes", "soon"], "'soon' is not a number"),
+        (["serve", "--interval-minutes", "7"], "invalid choice: 7"),
+        (["serve", "--open-lead-minutes", "soon"], "'soon' is not a number"),
+        (["serve", "--area", "a/b"], "'a/b' is not a name"),
+        (["serve", "--broker", "broker.lan"], "mqtt://user:password@host:port"),
+        (["demo", "--broker", "mqtt://broker.lan:port"], "is not a number"),
+        (["replay", "j.sqlite", "--tapes"], "unrecognized arguments: --tapes"),
     ],
 )
 def test_wrong_arguments_are_named_with_exit_code_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,6 +137,25 @@ def test_serve_starts_says_where_stops_on_interrupt_and_continues(tmp_path: Path
     assert json.loads((tmp_path / "c.json").read_text())["passwords"]
     assert os.stat(tmp_path / "c.json").st_mode & 0o077 == 0
     assert limex("replay", tmp_path / "j.sqlite", "--tape").stdout.count("opened with") == 1
+
+
+def test_bench_takes_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--quick", "--only", "replay", "--network", "kerber-landnetz", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def test_a_network_without_limits_to_reach_is_planned_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two buses, a hundred metres of thick cable, one home: no row, every envelope is its rating."""
+    import pandapower as pp
+
+    net = pp.create_empty_network()
+    ends = [pp.create_bus(net, 0.4) for _ in range(2)]
+    pp.create_ext_grid(net, ends[0])
+    pp.create_line(net, *ends, 0.1, "NAYY 4x150 SE")
+    pp.create_load(net, ends[1], p_mw=0.005, name="h1")
+    pp.to_json(net, str(tmp_path / "strong.json"))
+    assert main(["envelopes", str(tmp_path / "strong.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["envelopes"] == [{"customer": "h1", "export_w": 30_000, "import_w": 42_000}]
 
 
 def test_serve_without_a_broker_that_answers_has_exit_code_3(tmp_path: Path) -> None:

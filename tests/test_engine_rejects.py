@@ -197,12 +197,15 @@ REPEATS = {
         place A1 alice sell 5000 @ 12300      again rejected 6
         place A3 alice sell 5000 @ 12300      rested 5000
         """,
-    "what concerned nothing known is not remembered": """
+    "a request that was rejected stays rejected, whatever opens or comes later": """
         cancel x1 alice A1                            rejected unknown_order
-        place A1 alice sell 500 @ 12300 in 1800000    rejected unknown_interval
-        place A1 alice sell 500 @ 12300 in 900000     rejected gate_closed
         place A1 alice sell 500 @ 12300               rested 500
-        cancel x1 alice A1                            cancelled A1 500 request
+        cancel x1 alice A1                            again rejected 6
+        place A2 alice sell 500 @ 12300 in 1800000    rejected unknown_interval
+        place A2 alice sell 500 @ 12300 in 1800000    again rejected 9
+        place A3 alice sell 500 @ 12300 in 900000     rejected gate_closed
+        place A3 alice sell 500 @ 12300 in 900000     again rejected 11
+        place A3 alice sell 500 @ 12300               rejected id_reused
         """,
     "ids are remembered past the gate, until the interval is retired": """
         place A1 alice sell 500 @ 12300       rested 500
@@ -210,7 +213,6 @@ REPEATS = {
         place A1 alice sell 500 @ 12300       again accepted 6
         cancel A1 alice A1                    rejected id_reused
         retire 2700000                        retired
-        cancel A1 alice A1                    rejected unknown_order
         place A1 alice sell 500 @ 12300       rejected unknown_interval
         """,
     "a repeated order is told its acceptance, not what became of it": """

@@ -127,7 +127,7 @@ def test_state_and_digest_do_not_depend_on_where_snapshots_are(tmp_path: Path, s
     commands = [*opening(), *(place(i, ("alice", "bob")[i % 2], ("sell", "buy")[i % 2], 1000 + i % 5 * 10) for i in range(60))]
     path = tmp_path / "j.sqlite"
     for start in range(0, len(commands), 9):
-        node, _ = decide(path, commands[start : start + 9], snapshot_commands=snapshot_commands)
+        node, _ = decide(path, commands[start : start + 9], snapshot_commands=snapshot_commands)  # and one when it stops
     reader = Journal(path, readonly=True)
     recovery = Recovery(reader, snapshot_max=0)
     digests = [batch.digest for batch in recovery]
