@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from benchmarks.replay_speed import ReplayFigures
 
 ENGINE_TARGET_PER_S = 150_000
-PAUSE_TARGET_US = 5_000
 CALL_TARGET_US = 1.0
 WIDTH = 130
 

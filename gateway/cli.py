@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from riskcheck.network import DEFAULT_NETWORK
+
 if TYPE_CHECKING:
     from riskcheck.network import Network
 
@@ -270,72 +272,75 @@ def _seed(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from riskcheck.network import DEFAULT_NETWORK
-
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="limex", description=LIMEX_TEXT, formatter_class=as_written)
+    parser = argparse.ArgumentParser(prog="limex", description=LIMEX_TEXT, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
-        epilog = f"example:\n  {example}"
-        added = commands.add_parser(name, help=text.splitlines()[0], description=text, epilog=epilog, formatter_class=as_written)
+        added = commands.add_parser(
+            name, help=text.splitlines()[0], description=text, epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
         added.set_defaults(run=run)
         return added
 
-    def add_network(added: argparse.ArgumentParser, *flags: str) -> None:
-        if flags:
-            added.add_argument(*flags, default=DEFAULT_NETWORK, metavar="NETWORK", help=NETWORK_HELP)
-        else:
-            added.add_argument("network", default=DEFAULT_NETWORK, nargs="?", metavar="NETWORK", help=NETWORK_HELP)
+    _demo_options(command("demo", _demo, DEMO_TEXT, "limex demo --seed 7 --intervals 8 --out /tmp/report"))
+    _serve_options(command("serve", _serve, SERVE_TEXT, "limex serve --network my-feeder.json --broker mqtt://exchange:secret@broker.lan"))
+    _envelopes_options(command("envelopes", _envelopes, ENVELOPES_TEXT, "limex envelopes cigre-lv --out envelopes.json"))
+    _certify_options(command("certify", _certify, CERTIFY_TEXT, "limex certify ieee-european-lv envelopes.json --effort full"))
+    _replay_options(command("replay", _replay, REPLAY_TEXT, "limex replay limex-report/journal.sqlite --tape | less"))
+    command("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")
+    return parser
 
-    demo = command("demo", _demo, DEMO_TEXT, "limex demo --seed 7 --intervals 8 --out /tmp/report")
-    add_network(demo, "--network")
-    demo.add_argument("--seed", type=_seed, default=1, help="of the homes: the same seed, the same homes (default: %(default)s)")
-    demo.add_argument("--intervals", type=_positive(int), default=16, help="how many 15-minute intervals (default: %(default)s)")
-    demo.add_argument(
+
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--network", default=DEFAULT_NETWORK, metavar="NETWORK", help=NETWORK_HELP)
+    parser.add_argument("--seed", type=_seed, default=1, help="of the homes: the same seed, the same homes (default: %(default)s)")
+    parser.add_argument("--intervals", type=_positive(int), default=16, help="how many 15-minute intervals (default: %(default)s)")
+    parser.add_argument(
         "--interval-seconds", type=_positive(float), default=4.5, help="wall-clock seconds per interval (default: %(default)s)"
     )
-    demo.add_argument("--out", type=Path, default=Path("limex-report"), help="folder of the report (default: %(default)s)")
-    demo.add_argument("--broker", metavar="URL", type=_broker_url, help="mqtt://user:password@host:port instead of a private broker")
-    demo.add_argument("--passwords", type=Path, help=PASSWORDS_HELP)
-    demo.add_argument("--broker-kind", choices=("mosquitto", "amqtt"), help="insist on one private broker")
-    demo.add_argument("--json", action="store_true", help="no progress; the summary as one JSON object on stdout")
+    parser.add_argument("--out", type=Path, default=Path("limex-report"), help="folder of the report (default: %(default)s)")
+    parser.add_argument("--broker", metavar="URL", type=_broker_url, help="mqtt://user:password@host:port instead of a private broker")
+    parser.add_argument("--passwords", type=Path, help=PASSWORDS_HELP)
+    parser.add_argument("--broker-kind", choices=("mosquitto", "amqtt"), help="insist on one private broker")
+    parser.add_argument("--json", action="store_true", help="no progress; the summary as one JSON object on stdout")
 
-    serve = command("serve", _serve, SERVE_TEXT, "limex serve --network my-feeder.json --broker mqtt://exchange:secret@broker.lan")
-    add_network(serve, "--network")
-    serve.add_argument("--area", type=_area, default="lv", help="name of the area in topics (default: %(default)s)")
-    serve.add_argument("--journal", type=Path, default=Path("limex.sqlite"), help="made if it is not there (default: %(default)s)")
-    serve.add_argument("--broker", metavar="URL", type=_broker_url, help="mqtt://user:password@host:port; default: a private broker")
-    serve.add_argument("--passwords", type=Path, help=PASSWORDS_HELP)
-    serve.add_argument(
+
+def _serve_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--network", default=DEFAULT_NETWORK, metavar="NETWORK", help=NETWORK_HELP)
+    parser.add_argument("--area", type=_area, default="lv", help="name of the area in topics (default: %(default)s)")
+    parser.add_argument("--journal", type=Path, default=Path("limex.sqlite"), help="made if it is not there (default: %(default)s)")
+    parser.add_argument("--broker", metavar="URL", type=_broker_url, help="mqtt://user:password@host:port; default: a private broker")
+    parser.add_argument("--passwords", type=Path, help=PASSWORDS_HELP)
+    parser.add_argument(
         "--credentials", type=Path, default=Path("limex-credentials.json"),
         help="where a private broker's address and passwords are written, for the homes (default: %(default)s)",
     )  # fmt: skip
-    serve.add_argument("--interval-minutes", type=int, choices=(5, 15, 30), default=15, help="(default: %(default)s)")
-    serve.add_argument("--open-lead-minutes", type=_positive(float), default=60, help="gate opening before delivery (default: %(default)s)")
-    serve.add_argument("--close-lead-minutes", type=_positive(float), default=5, help="gate closure before delivery (default: %(default)s)")
+    parser.add_argument("--interval-minutes", type=int, choices=(5, 15, 30), default=15, help="(default: %(default)s)")
+    parser.add_argument("--open-lead-minutes", type=_positive(float), default=60, help="gate opens before delivery (default: %(default)s)")
+    parser.add_argument("--close-lead-minutes", type=_positive(float), default=5, help="gate closes before delivery (default: %(default)s)")
 
-    envelopes = command("envelopes", _envelopes, ENVELOPES_TEXT, "limex envelopes cigre-lv --out envelopes.json")
-    add_network(envelopes)
-    envelopes.add_argument("--out", type=Path, help="also write them to this JSON file, which `limex certify` reads")
-    envelopes.add_argument("--json", action="store_true", help="JSON on stdout instead of a table")
 
-    certify = command("certify", _certify, CERTIFY_TEXT, "limex certify ieee-european-lv envelopes.json --effort full")
-    certify.add_argument("network", metavar="NETWORK", help="a builtin network or the path of a pandapower JSON file")
-    certify.add_argument("envelopes", type=Path, metavar="ENVELOPES", help="JSON of `limex envelopes`, or CSV: customer,export_w,import_w")
-    certify.add_argument("--effort", choices=("quick", "full"), default="full", help="how hard to search (default: %(default)s)")
-    certify.add_argument("--seed", type=_seed, default=0, help="of the random part of the search (default: %(default)s)")
-    certify.add_argument("--json", action="store_true", help="the certificate as JSON on stdout")
+def _envelopes_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("network", default=DEFAULT_NETWORK, nargs="?", metavar="NETWORK", help=NETWORK_HELP)
+    parser.add_argument("--out", type=Path, help="also write them to this JSON file, which `limex certify` reads")
+    parser.add_argument("--json", action="store_true", help="JSON on stdout instead of a table")
 
-    replay = command("replay", _replay, REPLAY_TEXT, "limex replay limex-report/journal.sqlite --tape | less")
-    replay.add_argument("journal", type=Path, metavar="JOURNAL", help="a journal of `limex serve` or of a demo's report folder")
-    replay.add_argument("--tape", action="store_true", help="print every event as a sentence")
-    replay.add_argument("--until", type=_positive(int), metavar="BATCH", help="with --tape: stop printing after this batch")
-    replay.add_argument("--at", metavar="MOMENT", help="show books, holdings and cash after this batch number, or at this UTC time")
-    replay.add_argument("--json", action="store_true", help="the verdict, or the moment, as one JSON object")
 
-    command("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")
-    return parser
+def _certify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("network", metavar="NETWORK", help="a builtin network or the path of a pandapower JSON file")
+    parser.add_argument("envelopes", type=Path, metavar="ENVELOPES", help="JSON of `limex envelopes`, or CSV: customer,export_w,import_w")
+    parser.add_argument("--effort", choices=("quick", "full"), default="full", help="how hard to search (default: %(default)s)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the random part of the search (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the certificate as JSON on stdout")
+
+
+def _replay_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("journal", type=Path, metavar="JOURNAL", help="a journal of `limex serve` or of a demo's report folder")
+    parser.add_argument("--tape", action="store_true", help="print every event as a sentence")
+    parser.add_argument("--until", type=_positive(int), metavar="BATCH", help="with --tape: stop printing after this batch")
+    parser.add_argument("--at", metavar="MOMENT", help="show books, holdings and cash after this batch number, or at this UTC time")
+    parser.add_argument("--json", action="store_true", help="the verdict, or the moment, as one JSON object")
 
 
 LIMEX_TEXT = """limex: a real-time exchange on which homes trade the power limits of their electricity network.

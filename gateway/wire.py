@@ -21,7 +21,6 @@ from msgspec import Meta, Struct
 
 from gateway.topics import NAME_PATTERN
 
-VERSION = 1
 PAYLOAD_BYTES_MAX = 4096
 
 Version = Literal[1]

@@ -8,22 +8,11 @@ anew whenever they are asked for, in Python's unbounded integers. Slow and plain
 
 from __future__ import annotations
 
-import msgspec
-
 from exchange import commands as c
 from exchange import events as e
 from exchange.rejects import Reason
 from riskcheck.polytope import Polytope
-from tests.model_market import Area, Interval, Order, Refusal, Rows
-
-
-class Candidate(msgspec.Struct):
-    """A resting order that the incoming one crosses: how much was wanted, is secure in whole lots, and the row that blocks more."""
-
-    maker: Order
-    wanted_w: int
-    secure_w: int
-    row: int | None
+from tests.model_market import Area, Candidate, Interval, Order, Refusal, Rows
 
 
 class Model:

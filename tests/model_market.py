@@ -37,6 +37,15 @@ class Order(msgspec.Struct):
     live: bool = False
 
 
+class Candidate(msgspec.Struct):
+    """A resting order that the incoming one crosses: how much was wanted, is secure in whole lots, and the row that blocks more."""
+
+    maker: Order
+    wanted_w: int
+    secure_w: int
+    row: int | None
+
+
 class Interval(msgspec.Struct):
     start_ms: int
     rows: Rows
