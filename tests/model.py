@@ -8,6 +8,8 @@ anew whenever they are asked for, in Python's unbounded integers. Slow and plain
 
 from __future__ import annotations
 
+import msgspec
+
 from exchange import commands as c
 from exchange import events as e
 from exchange.rejects import Reason
