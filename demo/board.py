@@ -45,7 +45,7 @@ class Line:
         return [self.phase, *counts, *watts, *map(self.price_ct, ("export", "import")), str(self.full_rows)]
 
 
-HEADINGS = ("interval", "phase", "orders", "trades", "blocked", "export kW", "import kW", "export ct", "import ct", "full rows")
+HEADINGS = ("interval", "gate", "orders", "trades", "blocked", "export kW", "import kW", "export ct", "import ct", "rows full")
 
 
 class Board:

@@ -16,6 +16,7 @@ from statistics import median
 from demo.homes import Connection, Delivered, fleet, live
 from exchange.bounds import MS_PER_HOUR
 from exchange.events import Accepted, Blocked, Cancelled, Event, IntervalOpened, Rejected, Repeated, Replaced, Traded
+from riskcheck.polytope import RowLabel
 
 DIRECTIONS = ("export", "import")
 WMIN_PER_KWH = 60_000
@@ -99,7 +100,7 @@ def fold(events: Iterable[Event], interval_length_ms: int) -> Market:
                 market.repeated += 1
             case Blocked():
                 market.blocked += 1
-                market.blocked_rows[f"{event.kind} of {event.element}, phase {event.phase}"] += 1
+                market.blocked_rows[str(RowLabel(event.kind, event.element, event.phase))] += 1
                 order = ((event.interval_ms, event.direction), event.customer, event.order_id)
                 blocked[order] = max(blocked.get(order, 0), event.wanted_w - event.secure_w)
             case IntervalOpened():

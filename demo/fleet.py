@@ -165,7 +165,12 @@ def main() -> int:
     result = asyncio.run(run(spec))
     payload = msgspec.json.encode(result)
     if spec.results is None:
-        sys.stdout.write(payload.decode() + "\n")
+        try:
+            sys.stdout.write(payload.decode() + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # nobody is left to hear it
+            sys.stderr.close()
+            return 1
     else:
         Path(spec.results).write_bytes(payload)
     return 0 if result.complete else 1

@@ -42,6 +42,11 @@ AREA = "lv"
 START_MS = 1_777_298_400_000  # 2026-04-27, a Monday, 14:00 UTC: the sun is still high and the first cars come home
 MINUTE_MS = 60_000
 FLEET_GRACE_S = 30.0
+LEAD_INTERVALS = 4
+OURS = (
+    "journal.sqlite*", "report.json", "summary.md", "index.html", "trades.csv", "homes.csv", "certificate.json", "envelopes.json",
+    *page.PICTURES,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ def run(network: Network, settings: DemoSettings) -> dict[str, Any]:
 def prepare(network: Network, quiet: bool) -> Plan:
     """Rows, envelopes and their certificate: what any number of demos on this network can start from."""
     say = _quiet if quiet else _say
+    say("Homes trade how many watts they may export and import. A trade happens only if no voltage and no current can leave its")
+    say("limits, whatever everybody does inside the limits they hold.")
     say(f"{network.name}: {network.n_buses} buses, {len(network.customers)} customers, {network.phases}-phase")
     with working(quiet) as progress:
         ready = plan(network, AREA, MarketSettings(), progress)
@@ -99,7 +106,8 @@ def trade(ready: Plan, settings: DemoSettings) -> dict[str, Any]:
     names = [customer.id for customer in ready.network.customers]
     passwords = settings.passwords
     with start_broker(settings.broker_url, AREA, names, kind=settings.broker_kind, passwords=passwords) as broker:
-        say(f"broker: {broker.kind} on {broker.host}:{broker.port}; {len(names)} homes connect")
+        minutes = (settings.intervals + LEAD_INTERVALS) * settings.interval_s / 60
+        say(f"broker: {broker.kind} on {broker.host}:{broker.port}; {len(names)} homes connect and trade for {minutes:.1f} minutes")
         market = asyncio.run(_trade(ready, settings, broker))
     certificates = [ready.certificate, *_certify_holdings(ready, market, settings.quiet)]
     replayed = _replay(settings.out / "journal.sqlite", market, settings.quiet)
@@ -111,11 +119,12 @@ def trade(ready: Plan, settings: DemoSettings) -> dict[str, Any]:
 
 
 def _prepare(out: Path) -> None:
-    """An empty place for the journal; an old report of ours is overwritten, anything else in the folder is left alone."""
+    """A folder without an older report of ours; anything else in it is left alone."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for stale in out.glob("journal.sqlite*"):
-            stale.unlink()
+        for pattern in OURS:
+            for stale in out.glob(pattern):
+                stale.unlink()
     except OSError as error:
         raise JournalError(f"cannot use {out} for the report: {error.strerror}") from error
 
@@ -132,7 +141,7 @@ async def _trade(ready: Plan, settings: DemoSettings, broker: Broker) -> Market:
     """From the first gate opening to the end of the last delivery."""
     length = ready.settings.interval_ms
     schedule = Schedule(
-        interval_ms=length, open_lead_ms=4 * length, close_lead_ms=length // 3, first_ms=START_MS,
+        interval_ms=length, open_lead_ms=LEAD_INTERVALS * length, close_lead_ms=length // 3, first_ms=START_MS,
         end_ms=START_MS + settings.intervals * length,
     )  # fmt: skip
     before_ms = START_MS - schedule.open_lead_ms

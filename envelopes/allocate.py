@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 FULL = 1e-12  # of a row's slack: a row with less left is full
 
 
+class InsecureFloorsError(ValueError):
+    """What everybody is to have at least is more than the network can carry."""
+
+
 @dataclass(frozen=True, eq=False)
 class Allocation:
     """Envelopes in whole watts [n_customers]; `stopping_row` per right, None where the cap or nothing of the network stopped it."""
@@ -51,7 +55,7 @@ def max_min(polytope: Polytope, floors_w: npt.ArrayLike, caps_w: npt.ArrayLike) 
         raise ValueError(f"give {polytope.n_rights} floors and caps with 0 <= floor <= cap")
     residual = polytope.residual(floors)
     if (residual < 0).any():
-        raise ValueError(f"the floors are not secure: {polytope.labels[int(residual.argmin())]}")
+        raise InsecureFloorsError(f"the floors are not secure: {polytope.labels[int(residual.argmin())]}")
     level, stopping = water_fill(polytope.columns / polytope.slack, floors.astype(float), caps.astype(float))
     limits = np.clip(np.floor(level + 1e-9).astype(np.int64), floors, caps)
     while not polytope.is_secure(limits):  # float rounding moved somebody across a whole watt

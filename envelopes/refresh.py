@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from envelopes.allocate import Allocation, max_min
+from envelopes.allocate import Allocation, InsecureFloorsError, max_min
 from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.commands import InstallRows, OpenArea, OpenInterval
 from riskcheck.certify import Certificate, certify
@@ -58,8 +58,12 @@ class Plan(NamedTuple):
 
 
 def allocate(network: Network, rows: Polytope) -> Allocation:
-    """Max-min fair envelopes between failsafe and rating."""
-    return max_min(rows, network.floors_w(), network.caps_w())
+    """Max-min fair envelopes between failsafe and rating. Raises InsecureFloorsError where even the failsafe is too much."""
+    try:
+        return max_min(rows, network.floors_w(), network.caps_w())
+    except InsecureFloorsError as error:
+        remedy = "lower failsafe_export_w or failsafe_import_w of its customers, or strengthen the network"
+        raise InsecureFloorsError(f"{network.name}: the failsafe envelopes are not secure ({error}); {remedy}") from error
 
 
 def plan(network: Network, area: str, settings: MarketSettings, progress: Progress | None = None, effort: str = "quick") -> Plan:

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 def _expected_failures() -> dict[type[Exception], int]:
     """Failures that have a message for people, the narrower kind first. Anything else is our bug and keeps its trace."""
     from demo.run import FleetError
+    from envelopes.allocate import InsecureFloorsError
     from envelopes.refresh import InsecureAllocationError
     from exchange.journal import JournalError
     from exchange.recovery import ReplayMismatchError
@@ -61,10 +63,14 @@ def _expected_failures() -> dict[type[Exception], int]:
     from riskcheck.linearise import Insecure
 
     return {
-        UsageError: BAD_INPUT, Insecure: BAD_INPUT, InsecureAllocationError: NO, ReplayMismatchError: NO,
+        UsageError: BAD_INPUT, Insecure: BAD_INPUT, InsecureFloorsError: BAD_INPUT, InsecureAllocationError: NO, ReplayMismatchError: NO,
         JournalError: SURROUNDINGS, BrokerError: SURROUNDINGS, LinkError: SURROUNDINGS, FleetError: SURROUNDINGS,
-        RefusedError: SURROUNDINGS,
+        RefusedError: SURROUNDINGS, OutputError: SURROUNDINGS,
     }  # fmt: skip
+
+
+class OutputError(Exception):
+    """A result cannot be written where it was asked for."""
 
 
 # --- demo ---------------------------------------------------------------------------------------------------------
@@ -162,6 +168,8 @@ def _replay(arguments: argparse.Namespace) -> int:
     from replay import tape
     from replay.verify import verify
 
+    if not arguments.journal.is_file():
+        raise UsageError(f"{arguments.journal}: no such journal, or not a file")
     if arguments.at is not None:
         return _replay_moment(arguments)
 
@@ -231,7 +239,7 @@ def _write(path: Path, raw: bytes) -> None:
     try:
         path.write_bytes(raw + b"\n")
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
@@ -273,6 +281,7 @@ def _seed(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="limex", description=LIMEX_TEXT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"limex {version('limex')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:

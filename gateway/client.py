@@ -2,9 +2,10 @@
 
     async with Home(host, port, "lv", "home-07", password) as home:
         print(home.limits(now_ms))                       # Limits(export_w, import_w) to obey now
+        fills = home.fills()                             # before the order: it hears from now on
         answer = await home.place("buy", "export", interval_ms, 1000, 12_300)
         if isinstance(answer, wire.Rejected): print(answer.reason, answer.detail)
-        async for filled in home.fills(): ...
+        async for filled in fills: ...
 
 What it takes care of: TCP_NODELAY; reconnects; a Last Will that cancels all orders when the connection dies; heartbeats; resending
 what was not answered, under the same id, which the exchange answers with the first answer; dropping what MQTT delivers twice, by
@@ -29,10 +30,11 @@ import msgspec
 
 from gateway import topics, wire
 from gateway.broadcast import Broadcast, Listener
-from gateway.link import Link
+from gateway.link import Link, LinkError
 from gateway.message import Message
 
 SEEN_MAX = 4096
+FIRST_S = 30.0
 LATENCIES_MAX = 200_000
 
 
@@ -128,13 +130,15 @@ class Home:
     # --- connection -----------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Returns when connected and subscribed. Raises LinkError for a wrong password."""
+        """Returns when connected and subscribed. Raises LinkError for a wrong password, or when nobody answers for FIRST_S."""
         self._tasks = [asyncio.create_task(self._link.keep(self._connected, self._set_will)), asyncio.create_task(self._beat())]
         ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait((ready, *self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait((ready, *self._tasks), return_when=asyncio.FIRST_COMPLETED, timeout=FIRST_S)
         if not ready.done():
             ready.cancel()
             await self._leave()
+            if not done:
+                raise LinkError(f"nobody answers at {self._link.address} within {FIRST_S:.0f} s")
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:

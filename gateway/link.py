@@ -26,6 +26,8 @@ NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 INFLIGHT_MAX = 1000
 BACKOFF_S = (0.05, 5.0)
 
+logging.getLogger("gateway.link").addHandler(logging.NullHandler())  # reconnects are for who asks to see them
+
 Receive = Callable[[str, bytes, bool], None]
 
 
@@ -64,6 +66,10 @@ class Link(aiomqtt.Client):
     def delivered(self) -> int:
         """The broker has acknowledged all of the first so many QoS 1 messages."""
         return next(iter(self._unacknowledged.values()), self.sent + 1) - 1
+
+    @property
+    def address(self) -> str:
+        return f"{self._hostname}:{self._port}"
 
     @property
     def is_connected(self) -> bool:

@@ -45,8 +45,6 @@ def serve(network: Network, settings: ServeSettings) -> None:
     with working() as progress:
         ready = plan(network, settings.area, MarketSettings(interval_ms=settings.schedule.interval_ms), progress)
     with start_broker(settings.broker_url, settings.area, customers, passwords=passwords) as broker:
-        if settings.broker_url is None:
-            _write_credentials(settings.credentials, settings.area, broker, customers)
         asyncio.run(_run(ready, settings, broker))
     _say("stopped; everything acknowledged is in the journal")
 
@@ -60,6 +58,8 @@ async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
         """Nothing to do beside the gateway."""
 
     async with Host(settings.journal, broker, ready, settings.schedule, wall_clock_ms, listen) as host:
+        if settings.broker_url is None:  # only now: the journal is ours, so no other exchange's homes are using this file
+            _write_credentials(settings.credentials, settings.area, broker, [customer.id for customer in ready.network.customers])
         _say(f"area {settings.area}: {len(ready.network.customers)} customers, {ready.rows.n_rows} rows, journal {settings.journal}")
         _say(f"serving on {broker.kind} {broker.host}:{broker.port}; interrupt to stop")
         watch = asyncio.create_task(host.failed())

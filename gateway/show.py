@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from envelopes.allocate import Allocation
     from riskcheck.certify import Certificate
     from riskcheck.network import Network
     from riskcheck.polytope import Polytope
 
-KIND_NAMES = {"voltage_max": "over-voltage", "voltage_min": "under-voltage"}
+PIPED_COLUMNS = 120  # where there is no terminal to tell its width
 
 @contextmanager
 def working(quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
@@ -36,9 +38,15 @@ def counting(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], No
         yield lambda done, total: progress(f"{what}: {done} of {total} batches", done / max(total, 1))
 
 
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=PIPED_COLUMNS)
+
+
 def envelope_table(network: Network, rows: Polytope, allocation: Allocation) -> None:
     """One line per customer: limits, ratings, and what stops each."""
-    from rich.console import Console
     from rich.table import Table
 
     n = len(network.customers)
@@ -51,15 +59,14 @@ def envelope_table(network: Network, rows: Polytope, allocation: Allocation) -> 
     for i, customer in enumerate(network.customers):
         limits = str(allocation.export_w[i]), str(allocation.import_w[i])
         table.add_row(f"{customer.id} {customer.phase}", *limits, *(_stop(rows, allocation.stopping_row[right]) for right in (i, n + i)))
-    Console().print(table)
+    _console().print(table)
 
 
 def certificate_table(network: Network, certificate: Certificate) -> None:
     """The certificate as a person reads it; the breaking corner when there is one."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = _console()
     table = Table(title=f"AC certificate of {network.name}: {certificate.points_tried} points tried")
     for heading in ("limit", "smallest margin", "where", "corner"):
         table.add_column(heading)
@@ -72,7 +79,7 @@ def certificate_table(network: Network, certificate: Certificate) -> None:
         table.add_row(name, f"{margin:+.5f} pu", f"bus {v.bus} phase {v.phase}: {v.voltage_pu:.4f} pu ({v.voltage_v:.1f} V)", v.corner)
     branch = certificate.worst_branch
     where = f"{branch.name} phase {branch.phase}: {branch.loading_percent:.1f} %"
-    table.add_row("thermal", f"{certificate.margin_thermal:+.4f}", where, branch.corner)
+    table.add_row("thermal", f"{100 * certificate.margin_thermal:+.2f} %", where, branch.corner)
     console.print(table)
     verdict = "[green]secure[/green]: the search found no point that breaks a limit" if certificate.secure else "[red]NOT secure[/red]"
     console.print(f"{verdict} (seed {certificate.seed}, {certificate.effort} search, network {certificate.network_hash[:16]})")
@@ -85,10 +92,9 @@ def certificate_table(network: Network, certificate: Certificate) -> None:
 
 def summary_table(rows: Iterable[tuple[str, str]], problems: Sequence[str]) -> None:
     """What a run came to, on stderr, and whether it kept every promise."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     table = Table(show_header=False)
     for name, text in rows:
         table.add_row(name, text)
@@ -101,12 +107,11 @@ def summary_table(rows: Iterable[tuple[str, str]], problems: Sequence[str]) -> N
 
 def moment_tables(found: dict[str, Any]) -> None:
     """The state of `replay.rebuild.moment`: a table of holdings per area, the best of each book."""
-    from rich.console import Console
     from rich.table import Table
 
     from replay.tape import cents, interval_name
 
-    console = Console()
+    console = _console()
     console.print(f"after batch {found['batch']}, event {found['sequence']}, market time {interval_name(found['market_time_ms'])} UTC")
     for name, area in found["areas"].items():
         table = Table(title=f"area {name}: holdings, export / import W")
@@ -127,5 +132,4 @@ def moment_tables(found: dict[str, Any]) -> None:
 def _stop(rows: Polytope, row: int | None) -> str:
     if row is None:
         return "its rating"
-    label = rows.labels[row]
-    return f"{KIND_NAMES.get(label.kind, label.kind)} {label.element} {label.phase}"
+    return str(rows.labels[row])

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from exchange import events as e
 from exchange.recovery import Batch
+from riskcheck.polytope import RowLabel
 
 
 def lines(batch: Batch) -> list[str]:
@@ -37,8 +38,8 @@ def sentence(event: e.Event) -> str:
         case e.Traded():
             return f"TRADE {interval_name(event.interval_ms)}: " + ", ".join(map(_leg, event.legs))
         case e.Blocked():
-            row = f"{event.kind} of {event.element} phase {event.phase}"
-            return f"BLOCKED {event.customer} {event.order_id}: {event.secure_w} of {event.wanted_w} W are secure, {row} is full"
+            row = RowLabel(event.kind, event.element, event.phase)
+            return f"BLOCKED {event.customer} {event.order_id}: {event.secure_w} of {event.wanted_w} W are secure: {row}"
         case e.Cancelled():
             return f"{event.customer} {event.order_id}: {event.quantity_w} W cancelled ({event.cause})"
         case e.MassCancelled():

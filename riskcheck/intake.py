@@ -90,7 +90,7 @@ def read_json(path: Path) -> Any:
     try:
         net = pandapower.from_json(str(path))
     except Exception as error:
-        raise ValueError(f"{path} is not a pandapower JSON file: {error}") from error
+        raise ValueError(f"{path} is not a network that pandapower can read ({type(error).__name__}: {error})") from error
     if not hasattr(net, "bus"):
         raise ValueError(f"{path} is not a pandapower JSON file")
     return net

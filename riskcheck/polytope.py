@@ -26,6 +26,7 @@ from numba import njit
 SLACK_BITS_MAX = 44
 COEFFICIENT_MAX = 2**31 - 1
 LIMIT_W_MAX = 2**31 - 1
+KIND_WORDS = {"voltage_max": "over-voltage", "voltage_min": "under-voltage", "thermal": "overload"}
 
 Watts = npt.NDArray[np.int64]
 
@@ -38,7 +39,7 @@ class RowLabel(msgspec.Struct, frozen=True, gc=False):
     phase: str
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.element} phase {self.phase}"
+        return f"{KIND_WORDS.get(self.kind, self.kind)} of {self.element} phase {self.phase}"
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):

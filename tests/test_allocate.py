@@ -55,7 +55,7 @@ def test_the_stopping_row_is_the_one_that_filled() -> None:
 @pytest.mark.parametrize(
     ("floors", "caps", "message"),
     [
-        ([0, 0, 0, 5000], [10_000] * 4, "the floors are not secure: thermal of line 0"),
+        ([0, 0, 0, 5000], [10_000] * 4, "the floors are not secure: overload of line 0"),
         ([5, 0, 0, 0], [4, 9, 9, 9], "floor <= cap"),
         ([0], [1], "4 floors"),
     ],

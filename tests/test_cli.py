@@ -114,7 +114,7 @@ def test_replay_proves_prints_and_refuses(tmp_path: Path, capsys: pytest.Capture
     assert "asked 10 W @ 1.00 ct/kWh" in capsys.readouterr().out
     assert main(["replay", str(path), "--at", "noon"]) == 2
     assert "a batch number or a time like" in capsys.readouterr().err
-    assert main(["replay", str(tmp_path / "none.sqlite")]) == 3
+    assert main(["replay", str(tmp_path / "none.sqlite")]) == 2
     assert "no such journal" in capsys.readouterr().err
 
 

@@ -177,7 +177,7 @@ def test_an_allocation_that_is_secure_at_both_joint_corners_only_is_refused() ->
     and 2 both joint corners give 0, but the corner (+1, -1) gives 2/3: the row is (export 1 + import 2) / 3 <= 0.5."""
     columns = np.array([[2, 0], [0, 2], [0, 2], [2, 0]], dtype=np.int32)  # exports 1, 2, imports 1, 2; in sixths of 1,000 W
     rows = Polytope(columns, 3 * 5_000, [RowLabel("thermal", "line 1-2", "abc"), RowLabel("thermal", "line 2-1", "abc")])
-    with pytest.raises(AssertionError, match="breaks thermal of line 1-2"):
+    with pytest.raises(AssertionError, match="breaks overload of line 1-2"):
         Market(rows, terms=Market().terms[:2])
     half = Polytope(columns, 4 * 5_000, rows.labels)
     Market(half, terms=Market().terms[:2])

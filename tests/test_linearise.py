@@ -71,7 +71,7 @@ def test_building_is_deterministic() -> None:
 def test_no_room_at_no_load_is_refused_with_the_element() -> None:
     net = grids.two_buses()
     net.ext_grid["interface_max_pu"] = 1.12
-    with pytest.raises(Insecure, match="voltage_max of bus 1 phase abc is at its limit already at no load"):
+    with pytest.raises(Insecure, match="over-voltage of bus 1 phase abc is at its limit already at no load"):
         build(load(net))
 
 

@@ -94,7 +94,7 @@ def test_by_hand() -> None:
     integer = from_rows([[1.0, 3.0, 0.0, 0.0]], [10_000.0])
     assert integer.is_secure([3_999, 2_000, 3_000, 14_000])
     assert not integer.is_secure([4_001, 2_000, 0, 0])
-    assert str(integer.labels[0]) == "thermal of line 0 phase abc"
+    assert str(integer.labels[0]) == "overload of line 0 phase abc"
 
 
 @pytest.mark.parametrize(

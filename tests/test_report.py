@@ -78,7 +78,7 @@ def test_the_events_are_counted():
     assert (market.orders, market.replaced, len(market.trades), market.blocked) == (3, 1, 2, 2)
     assert market.cancelled == {"gate": 1}
     assert market.refusals == {"not_covered": 1}
-    assert market.blocked_rows == {"voltage_max of bus 886, phase b": 2}
+    assert market.blocked_rows == {"over-voltage of bus 886 phase b": 2}
     assert market.problems == []
 
 
