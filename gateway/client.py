@@ -355,8 +355,11 @@ class Home:
         return Limits(self.last_envelope.default.opModExpLimW, self.last_envelope.default.opModImpLimW)
 
     def envelopes(self) -> Listener[wire.Envelope]:
-        """Every new envelope from now on; whoever is slow gets the newest."""
-        return self._envelopes.listen()
+        """The envelope as it is known, and every new one; whoever is slow gets the newest."""
+        listener = self._envelopes.listen()
+        if self.last_envelope is not None:
+            listener.put(self.last_envelope)
+        return listener
 
     def fills(self) -> Listener[wire.Filled]:
         return self._fills.listen()

@@ -48,3 +48,13 @@ def test_a_home_that_hears_nothing_for_long_obeys_its_failsafe(broker: Broker, t
             await until(lambda: alice.limits(T0) == failsafe, "it went on as if nothing had happened")
 
     run(scenario)
+
+
+def test_who_asks_for_envelopes_is_told_the_known_one_first(broker: Broker, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with trading(tmp_path / "j.sqlite", broker, "alice") as (_, (alice,)):
+            async for envelope in alice.envelopes():
+                assert envelope == alice.last_envelope
+                break
+
+    run(scenario)
