@@ -107,7 +107,7 @@ def html_page(found: Mapping[str, Any], folder: Path) -> str:
     where = f"{run['network']}, {run['homes']} homes, {run['intervals']} intervals of {run['interval_min']} minutes, seed {run['seed']}"
     return TEMPLATE.format(
         where=html.escape(where),
-        verdict=f'<p class="{"good" if good else "bad"}">{verdict}</p><ul>{wrong}</ul>',
+        verdict=f'<p class="{"good" if good else "bad"}">{verdict}</p>{f"<ul>{wrong}</ul>" if wrong else ""}',
         tiles="".join(f"<div><b>{html.escape(figure)}</b><span>{what}</span></div>" for figure, what in tiles),
         pictures="".join(_embedded(folder / name, text) for name, text in PICTURES.items() if (folder / name).exists()),
         table="".join(f"<tr><th>{html.escape(what)}</th><td>{html.escape(figure)}</td></tr>" for what, figure in rows(found)),
