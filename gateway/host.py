@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from exchange.commands import Command, InstallRows, OpenArea, OpenInterval
+from exchange.commands import Advance, Command, InstallRows, OpenArea, OpenInterval
 from exchange.events import Refused
 from exchange.journal import JournalError
 from exchange.node import Node
@@ -105,7 +105,7 @@ class Host:
         if not self._awaited:
             return
         for command, events in zip(batch.commands, batch.events, strict=True):
-            if any(command is own for own in self._awaited) and isinstance(events[-1], Refused):
+            if any(command is own for own in self._awaited) and isinstance(events[-1], Refused) and not isinstance(command, Advance):
                 self._refused = events[-1]
         if any(command is self._awaited[-1] for command in batch.commands):
             self._decided.set()
@@ -148,6 +148,6 @@ class Host:
     async def _keep_time(self) -> None:
         area, engine = self._plan.area, self.node.engine
         while True:
-            now_ms = self._market_ms()
+            now_ms = max(self._market_ms(), engine.now_ms)  # a wall clock may be set back; the market's never runs backwards
             await self._submit(due(self._schedule, area, now_ms, engine.gates(area), engine.next_expiry_ms(), self._plan.open_interval))
             await asyncio.sleep(CLOCK_TICK_S)

@@ -100,3 +100,30 @@ def test_a_journal_that_cannot_be_written_ends_the_exchange(tmp_path: Path, monk
 
     with pytest.raises(JournalError, match="disk is full"):
         asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_wall_clock_that_is_set_back_does_not_stop_the_exchange(tmp_path: Path) -> None:
+    async def run() -> None:
+        shift_ms = 0
+
+        def clock() -> int:
+            return now_ms() + shift_ms
+
+        def listen(_batch: Batch) -> None:
+            """Nobody."""
+
+        with start_broker(None, "lv", NAMES, tmp_path) as broker:
+            async with Host(tmp_path / "j.sqlite", broker, Plan(), SCHEDULE, clock, listen) as exchange:
+                anna = Home(broker.host, broker.port, "lv", "anna", broker.credentials("anna")[1])
+                async with anna as home:
+                    ends_ms = now_ms() + 200
+                    assert isinstance(await home.place("sell", "export", next_ms(), 100, 1000, "until", until_ms=ends_ms), wire.Accepted)
+                    shift_ms = -60_000
+                    await asyncio.sleep(0.3)
+                    shift_ms = 0
+                    failed = asyncio.create_task(exchange.failed())
+                    assert isinstance(await home.place("sell", "export", next_ms(), 100, 1000), wire.Accepted)
+                    assert not failed.done()
+                    failed.cancel()
+
+    asyncio.run(run())
