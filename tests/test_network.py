@@ -44,7 +44,7 @@ def test_a_json_file_is_the_same_network(tmp_path: Path) -> None:
     assert load(file).name == "street"
     foreign = tmp_path / "foreign.json"
     foreign.write_text('{"hello": 1}')
-    with pytest.raises(ValueError, match="is not a pandapower JSON file"):
+    with pytest.raises(ValueError, match="is not a network that pandapower can read"):
         load(foreign)
 
 
