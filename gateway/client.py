@@ -30,7 +30,7 @@ import msgspec
 
 from gateway import topics, wire
 from gateway.broadcast import Broadcast, Listener
-from gateway.link import Link, LinkError
+from gateway.link import Link, LinkError, end
 from gateway.message import Message
 
 SEEN_MAX = 4096
@@ -145,14 +145,9 @@ class Home:
         await self._leave()
 
     async def _leave(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
         for future, _ in self._pending.values():
             future.cancel()
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
+        await end(self._tasks)
 
     @property
     def is_connected(self) -> bool:

@@ -13,7 +13,7 @@ import logging
 import random
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiomqtt
@@ -33,6 +33,21 @@ Receive = Callable[[str, bytes, bool], None]
 
 class LinkError(Exception):
     """The broker cannot be reached or refuses us."""
+
+
+async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancels until all have ended; raises the error that ended one of them before.
+
+    Again and again, because aiomqtt turns a cancellation that comes while it disconnects into an error of its own.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1.0)
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 class Link(aiomqtt.Client):

@@ -23,7 +23,7 @@ from exchange.commands import Advance, Command, Place
 from exchange.engine import Engine
 from exchange.events import Event
 from gateway import topics
-from gateway.link import Link
+from gateway.link import Link, end
 from gateway.message import Message
 from gateway.session import Session, SessionSettings
 
@@ -107,11 +107,7 @@ class Gateway:
         """Ends the tasks; an error that ended one of them before is raised."""
         self._send(self.session.marketdata.render())
         self._confirm()
-        for task in self._tasks:
-            task.cancel()
-        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                raise outcome
+        await end(self._tasks)
 
     def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
         if retained:
