@@ -101,14 +101,10 @@ class Engine:
         return None
 
     def _replace(self, command: Replace, events: list[Event]) -> None:
-        found = self._admit(command, events)
+        found = self._admit_order(command, events)
         if found is None:
             return None
-        area, account = found
-        order = account.live_order(command.order_id)
-        if order is None:
-            detail = f"order {command.order_id} is {account.fate(command.order_id)}"
-            return self._reject_unknown(area, account, command, Reason.UNKNOWN_ORDER, detail, events)
+        area, account, order = found
         interval = area.intervals[order.queue.interval_ms]
         traded = order.quantity_w - order.open_w
         refusal = self._refuse(command, area, account, interval, order.queue.side, order.right, traded, order.open_w)
@@ -168,14 +164,10 @@ class Engine:
             self._rest_or_match(area, interval, order, interval.books[queue.direction].against(queue.side), events)
 
     def _cancel(self, command: Cancel, events: list[Event]) -> None:
-        found = self._admit(command, events)
+        found = self._admit_order(command, events)
         if found is None:
             return None
-        area, account = found
-        order = account.live_order(command.order_id)
-        if order is None:
-            detail = f"order {command.order_id} is {account.fate(command.order_id)}"
-            return self._reject_unknown(area, account, command, Reason.UNKNOWN_ORDER, detail, events)
+        area, account, order = found
         interval = area.intervals[order.queue.interval_ms]
         self._take_out(interval, order)
         events.append(self._cancelled(order, "request", command.request_id, events))
@@ -221,6 +213,19 @@ class Engine:
         else:
             self._reject(command, Reason.ID_REUSED, f"id {command.request_id} was used for another request", events)
         return None
+
+    def _admit_order(self, command: Replace | Cancel, events: list[Event]) -> tuple[Area, Account, Order] | None:
+        """The same, and the live order that the command names."""
+        found = self._admit(command, events)
+        if found is None:
+            return None
+        area, account = found
+        order = account.live_order(command.order_id)
+        if order is None:
+            detail = f"order {command.order_id} is {account.fate(command.order_id)}"
+            self._reject_unknown(area, account, command, Reason.UNKNOWN_ORDER, detail, events)
+            return None
+        return area, account, order
 
     def _reject(self, command: CustomerCommand, reason: Reason, detail: str, events: list[Event]) -> None:
         events.append(Rejected(self.sequence + 1, command.area, command.customer, command.request_id, reason.value, detail))
