@@ -103,7 +103,7 @@ def transformers(net: Any, phases: int, bus_of: dict[int, int], findings: Findin
         yield Branch(
             "transformer", index, *ends, z1, z0, magnetising / v_low**2, 0j,
             rating_a=sn_va * number(row, "df", 1.0) / (math.sqrt(3) * v_low), rating_va=sn_va,
-            ratio=_ratio(row), clock=round(hours) % 12, zero_path=ZERO_PATHS.get(group, "through"),
+            ratio=_ratio(row), shift_degree=30.0 * round(hours), zero_path=ZERO_PATHS.get(group, "through"),
         )  # fmt: skip
 
 

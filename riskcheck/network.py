@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,8 +58,25 @@ class BadNetwork(ValueError):  # noqa: N818 - the name is the domain's: a bad ne
 
 
 @dataclass(frozen=True)
+class VoltVar:
+    """A Volt-VAr curve (IEEE 1547, EN 50549-1): reactive power, as a share of `var_max`, by voltage in pu of nominal.
+
+    Piecewise linear through (voltage_pu, share), constant beyond its ends; shares fall from +1 (injects) to -1 (absorbs).
+    """
+
+    voltage_pu: tuple[float, ...]
+    share: tuple[float, ...]
+    var_max: float
+
+
+@dataclass(frozen=True)
 class Customer:
-    """One metering point. Ratings bound what may ever be held, failsafe is the envelope without communication; whole watts."""
+    """One metering point. Ratings bound what may ever be held, failsafe is the envelope without communication; whole watts.
+
+    Reactive power: imports draw it by `power_factor` (lagging), exports absorb it by `export_power_factor`; with a `volt_var`
+    curve the curve alone decides. `reactive_var_max` is what the operator may ask of its inverter beyond that, either way, and
+    `reactive_var` what it has been told to inject now.
+    """
 
     id: str
     bus: int
@@ -68,14 +86,35 @@ class Customer:
     failsafe_export_w: int
     failsafe_import_w: int
     power_factor: float
+    export_power_factor: float = 1.0
+    volt_var: VoltVar | None = None
+    reactive_var_max: int = 0
+    reactive_var: int = 0
+
+
+@dataclass(frozen=True)
+class Passive:
+    """Load or generation that holds no envelope: its power is anywhere in the forecast interval [low_w, high_w], export positive.
+
+    Reactive power follows its power by `power_factor`, drawn by imports; exports are made at unity.
+    """
+
+    id: str
+    bus: int
+    phase: str
+    low_w: int
+    high_w: int
+    power_factor: float
 
 
 @dataclass(frozen=True)
 class Branch:
     """A line or a two-winding transformer. Admittances are the totals of the pi model; `rating_a` is at `to_bus`, per phase.
 
-    For transformers `ratio` is the no-load voltage ratio from/to including the tap, `clock` the phase shift in hours, and
-    `zero_path` says where zero-sequence current may flow: "through" (YNyn), "to_ground" on the low-voltage side (Dyn, Yzn).
+    For transformers `ratio` is the no-load voltage ratio from/to including the tap, `shift_degree` by how much the voltage at
+    `to_bus` lags, and `zero_path` says where zero-sequence current may flow: "through" (YNyn), "to_ground" on the low-voltage
+    side (Dyn, Yzn). An operator may move the tap by `tap_low`..`tap_high` steps from here, each changes `ratio` by `tap_step` of it.
+    `neutral_rating_a` limits the sum of the phase currents, which returns through neutral and earth.
     """
 
     kind: str  # "line" | "transformer"
@@ -89,8 +128,12 @@ class Branch:
     rating_a: float
     rating_va: float = 0.0
     ratio: float = 1.0
-    clock: int = 0
+    shift_degree: float = 0.0
     zero_path: str = "through"
+    neutral_rating_a: float = math.inf
+    tap_step: float = 0.0
+    tap_low: int = 0
+    tap_high: int = 0
 
     @property
     def name(self) -> str:
@@ -116,6 +159,10 @@ class Network:
     voltage_max_pu: float
     interface_min_pu: float
     interface_max_pu: float
+    interface_export_w_max: float = math.inf  # into the higher network, all sources together
+    interface_import_w_max: float = math.inf
+    passives: tuple[Passive, ...] = ()
+    bus_shunt_siemens: tuple[tuple[int, complex], ...] = ()  # (bus, admittance to ground per phase)
 
     def __post_init__(self) -> None:
         for array in (self.bus_xy, self.bus_base_v, self.bus_nominal_v, self.bus_min_v, self.bus_max_v):
@@ -128,15 +175,14 @@ class Network:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of everything that physics and limits depend on; coordinates and the name are not part of it."""
-        digest = hashlib.sha256(b"limex network 1\n")
+        digest = hashlib.sha256(b"limex network 2\n")
         for array in (self.bus_base_v, self.bus_nominal_v, self.bus_min_v, self.bus_max_v):
             digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
         scalars = (self.phases, self.bus_names, self.sources, self.voltage_min_pu, self.voltage_max_pu)
-        digest.update(repr((scalars, self.interface_min_pu, self.interface_max_pu)).encode())
-        for branch in self.branches:
-            digest.update(repr(dataclasses.astuple(branch)).encode())
-        for customer in self.customers:
-            digest.update(repr(dataclasses.astuple(customer)).encode())
+        interface = (self.interface_min_pu, self.interface_max_pu, self.interface_export_w_max, self.interface_import_w_max)
+        digest.update(repr((scalars, interface, self.bus_shunt_siemens)).encode())
+        for element in (*self.branches, *self.customers, *self.passives):
+            digest.update(repr(dataclasses.astuple(element)).encode())
         return digest.hexdigest()
 
     def caps_w(self) -> NDArray[np.int64]:

@@ -161,11 +161,11 @@ def _fill_transformer(row: Any, branch: Branch, network: Network) -> None:
     row["uk"], row["pk"] = abs(branch.z1_ohm) / base, branch.z1_ohm.real / base * sn
     row["i0"], row["p0"] = abs(branch.y1_siemens) * base, branch.y1_siemens.real * low**2
     # In a balanced network only the parity of the clock decides the winding; zero sequence plays no part there.
-    delta = branch.zero_path == "to_ground" if network.phases == 3 else branch.clock % 2 == 1
+    delta = branch.zero_path == "to_ground" if network.phases == 3 else round(branch.shift_degree / 30) % 2 == 1
     row["winding_from"] = WindingType.delta if delta else WindingType.wye_n
     row["winding_to"] = WindingType.wye_n
     # power-grid-model has no zero-sequence leakage of its own: what it differs by stands in the star point, a third of it
     grounding = (branch.z0_ohm - branch.z1_ohm) / 3
     row["r_grounding_to"], row["x_grounding_to"] = grounding.real, grounding.imag
-    row["clock"] = branch.clock
+    row["clock"] = round(branch.shift_degree / 30) % 12
     row["tap_side"], row["tap_pos"], row["tap_min"], row["tap_max"], row["tap_size"] = BranchSide.from_side, 0, 0, 0, 0.0

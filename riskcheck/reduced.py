@@ -167,7 +167,7 @@ def _sequence_blocks(branch: Branch, network: Network) -> tuple[Complexes, Compl
     """The four blocks Yff, Yft, Ytf, Ytt of a branch, per unit, [phases, phases] each."""
     base_v = network.bus_base_v[branch.to_bus]
     to_pu = base_v**2 / BASE_VA
-    turn = branch.ratio * base_v / network.bus_base_v[branch.from_bus] * np.exp(1j * np.pi / 6 * branch.clock)
+    turn = branch.ratio * base_v / network.bus_base_v[branch.from_bus] * np.exp(1j * np.pi / 180 * branch.shift_degree)
     if branch.kind == "line":
         turn = 1.0 + 0j
     y1, shunt1 = to_pu / branch.z1_ohm, branch.y1_siemens * to_pu / 2
