@@ -12,7 +12,10 @@ SELF_TRADE = ("cancel_incoming", "allow")
 
 
 class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Rules of one area's market. Prices in milli-cents per kWh of envelope, power in watts, time in milliseconds."""
+    """Rules of one area's market. Prices in milli-cents per kWh of envelope, power in watts, time in milliseconds.
+
+    `compensation_mct` is what the operator pays for a holding that it has to lower, where the book has no trade to tell a price.
+    """
 
     interval_ms: int = 900_000
     tick_mct: int = 10
@@ -20,6 +23,7 @@ class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
     price_mct_min: int = 0
     price_mct_max: int = 100_000
     self_trade: str = "cancel_incoming"
+    compensation_mct: int = 10_000
 
     def problems(self) -> list[str]:
         found = []
@@ -29,6 +33,8 @@ class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
             found.append(f"tick_mct {self.tick_mct} and lot_w {self.lot_w} must be positive")
         if not 0 <= self.price_mct_min <= self.price_mct_max <= PRICE_MCT_MAX:
             found.append(f"price band [{self.price_mct_min}, {self.price_mct_max}] is not inside [0, {PRICE_MCT_MAX}] mct")
+        if not 0 <= self.compensation_mct <= PRICE_MCT_MAX:
+            found.append(f"compensation_mct {self.compensation_mct} is outside [0, {PRICE_MCT_MAX}]")
         if self.self_trade not in SELF_TRADE:
             found.append(f"self_trade {self.self_trade!r} is none of {', '.join(SELF_TRADE)}")
         return found

@@ -19,6 +19,7 @@ from exchange.bounds import CustomerTerms, MarketSettings
 Direction = Literal["export", "import"]
 Side = Literal["buy", "sell"]
 TimeInForce = Literal["gate", "until", "ioc", "fok"]
+ChangeCause = Literal["topology", "limits", "audit", "recourse", "refresh"]
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True, tag="place", gc=False):
@@ -128,6 +129,43 @@ class Resume(msgspec.Struct, frozen=True, array_like=True, tag="resume", gc=Fals
     reason: str
 
 
+class DeviceSetting(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A set point of one of the operator's devices in one interval.
+
+    `reactive_var`: `device` is a customer, `value` the vars that its inverter injects (negative: absorbs). `tap`: `device` names the
+    branch as the network does, `value` is the tap position.
+    """
+
+    device: str
+    kind: Literal["reactive_var", "tap"]
+    value: int
+
+
+class OrderRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An order by its owner and the owner's id for it."""
+
+    customer: str
+    order_id: str
+
+
+class ChangeRows(msgspec.Struct, frozen=True, array_like=True, tag="change_rows"):
+    """New rows, installed before, for an interval that is open or in delivery.
+
+    Every right's holding becomes min(holding, `limit_w`), by right: exports, then imports. The limits must be secure in the new rows,
+    and what is lower is secure too: so a proposal cannot be stale, whatever traded since it was computed. `settings` are all that is
+    in force from now on (none where empty). The resting orders of `wake` are then matched again, in this order.
+    """
+
+    area: str
+    interval_ms: int
+    rows_hash: str
+    limit_w: tuple[int, ...]
+    cause: ChangeCause
+    detail: str
+    settings: tuple[DeviceSetting, ...] = ()
+    wake: tuple[OrderRef, ...] = ()
+
+
 class Advance(msgspec.Struct, frozen=True, array_like=True, tag="advance", gc=False):
     """The market's clock reached this time: orders in force until then expire. Time never runs backwards."""
 
@@ -135,5 +173,5 @@ class Advance(msgspec.Struct, frozen=True, array_like=True, tag="advance", gc=Fa
 
 
 CustomerCommand = Place | Replace | Cancel | MassCancel
-OperatorCommand = OpenArea | InstallRows | OpenInterval | CloseGate | RetireInterval | Halt | Resume | Advance
+OperatorCommand = OpenArea | InstallRows | OpenInterval | CloseGate | RetireInterval | Halt | Resume | ChangeRows | Advance
 Command = CustomerCommand | OperatorCommand

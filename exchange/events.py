@@ -11,9 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from exchange.commands import Direction, Side
+from exchange.commands import ChangeCause, DeviceSetting, Direction, Side
 
-CancelCause = Literal["request", "replace", "mass", "disconnect", "silence", "gate", "expired", "ioc", "fok", "self_trade"]
+CancelCause = Literal["request", "replace", "mass", "disconnect", "silence", "gate", "expired", "ioc", "fok", "self_trade", "rebased"]
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True, tag="accepted", gc=False):
@@ -153,6 +153,37 @@ class IntervalOpened(msgspec.Struct, frozen=True, array_like=True, tag="interval
     import_w: tuple[int, ...]
 
 
+class RowsChanged(msgspec.Struct, frozen=True, array_like=True, tag="rows_changed"):
+    """New rows, `rows` of them, are in force in the interval, with these device settings and no others.
+
+    What they cost follows: for each right in turn the sales that no longer fit as `Cancelled`, then its `Rebased`.
+    """
+
+    sequence: int
+    area: str
+    interval_ms: int
+    rows_hash: str
+    rows: int
+    cause: ChangeCause
+    detail: str
+    settings: tuple[DeviceSetting, ...]
+
+
+class Rebased(msgspec.Struct, frozen=True, array_like=True, tag="rebased", gc=False):
+    """A holding was lowered by `quantity_w` to `holding_w`; the operator paid the customer `cash_mct` for it, at `price_mct`."""
+
+    sequence: int
+    area: str
+    interval_ms: int
+    customer: str
+    direction: Direction
+    quantity_w: int
+    price_mct: int
+    cash_mct: int
+    cause: ChangeCause
+    holding_w: int
+
+
 class GateClosed(msgspec.Struct, frozen=True, array_like=True, tag="gate_closed", gc=False):
     sequence: int
     area: str
@@ -208,5 +239,5 @@ class Repeated(msgspec.Struct, frozen=True, array_like=True, tag="repeated", gc=
 
 Event = (
     Accepted | Replaced | Traded | Blocked | Cancelled | MassCancelled | Rejected | Repeated | AreaOpened | RowsInstalled
-    | IntervalOpened | GateClosed | IntervalRetired | Halted | Resumed | Advanced | Refused
-)
+    | IntervalOpened | RowsChanged | Rebased | GateClosed | IntervalRetired | Halted | Resumed | Advanced | Refused
+)  # fmt: skip
