@@ -4,12 +4,18 @@ Moving q watts from the seller's right s to the buyer's right b takes d = P[:, b
 The largest secure q is the minimum over the rows with d > 0 of floor(residual / d): exact, no solver. The row that attains
 it is the blocking row. A row that is already broken blocks whatever takes more of it, and nothing that relieves it.
 
-Division is slow and rarely needed: rows are tested 128 at a time as a vector and divided only in a block that is violated.
-No overflow: |d| < 2^31 and q <= 2^31 - 1, so |d * q| < 2^62; a residual lies in [-2^62, 2^44].
+Most trades are secure as a whole, so a trade is booked at once, a block of rows at a time, and the signs of what is left are
+gathered on the way: two columns and the residuals are read once, as much memory as any bookkeeping must touch. Only a block
+with a negative sign is divided, and what its rows do not allow is given back to all rows before it: integers leave no trace.
+No overflow: |d| < 2^31 and q <= 2^31 - 1, so |d * q| < 2^62; a residual lies in [-2^62, 2^44], and one trade less in int64.
+
+The compiled code of one signature is called directly (`Dispatcher.compile`): numba's choice among signatures by the types of
+six arguments takes longer than the check itself.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,9 +24,10 @@ from numba import njit
 
 from riskcheck.polytope import LIMIT_W_MAX, Polytope, RowLabel, Watts
 
-BLOCK = 128
+BLOCK = 512
 ROW_SHIFT = 32  # compiled code answers one integer, quantity and row + 1: a tuple costs a third of the call
 QUANTITY = (1 << ROW_SHIFT) - 1
+TRADE = "int64(int32[:, ::1], int64[::1], int64, int64, int64, int64)"
 
 
 class Headroom:
@@ -30,10 +37,13 @@ class Headroom:
         self.polytope = polytope
         self.residual = polytope.residual(limits_w)
         self._columns = polytope.compiled_columns
+        self._compiled_trade = _compiled_trade()
 
     def secure_w(self, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> int:
         """Largest secure part of `wanted_w`, a multiple of `lot_w`; commits nothing."""
-        return int(_secure(self._columns, self.residual, buyer, seller, wanted_w, lot_w)) & QUANTITY
+        secure = self.trade(buyer, seller, wanted_w, lot_w)
+        _take(self.residual, self._columns[buyer], self._columns[seller], 0, len(self.residual), -secure)
+        return secure
 
     def trade(self, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> int:
         """The same, and commits it."""
@@ -41,7 +51,7 @@ class Headroom:
 
     def trade_or_row(self, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> tuple[int, int]:
         """Committed quantity, and the row that limits it (-1 where none does): the one call per candidate of the matching loop."""
-        packed: int = _trade(self._columns, self.residual, buyer, seller, wanted_w, lot_w)
+        packed: int = self._compiled_trade(self._columns, self.residual, buyer, seller, wanted_w, lot_w)
         return packed & QUANTITY, (packed >> ROW_SHIFT) - 1
 
     def change(self, right: int, change_w: int) -> None:
@@ -74,38 +84,52 @@ def warm() -> None:
     headroom.room_w(0)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _secure(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int, wanted: int, lot: int) -> Any:
-    take, give = columns[buyer], columns[seller]
-    q, limiting = np.int64(wanted), np.int64(0)
-    n, block, start = np.uint64(residual.shape[0]), np.uint64(BLOCK), np.uint64(0)  # unsigned: no wrap-around test, so it vectorises
-    while start < n and q > 0:
-        stop = min(start + block, n)
-        taken, given, room = take[start:stop], give[start:stop], residual[start:stop]
-        q32, worst = np.int64(np.int32(q)), np.int64(0)
-        for row in range(room.shape[0]):
-            worst = min(worst, room[row] - np.int64(np.int32(taken[row] - given[row])) * q32)
-        if worst < 0:
-            for row in range(room.shape[0]):
-                d = np.int64(taken[row]) - np.int64(given[row])
-                if d > 0 and room[row] < d * q:
-                    q = max(room[row], 0) // d
-                    limiting = np.int64(start) + row + 1
-                    if q == 0:
-                        break
-        start = stop
-    return (q - q % lot) | limiting << ROW_SHIFT
+@cache
+def _compiled_trade() -> Any:
+    return _trade.compile(TRADE)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _trade(columns: npt.NDArray[np.int32], residual: Watts, buyer: int, seller: int, wanted: int, lot: int) -> Any:
-    packed = _secure(columns, residual, buyer, seller, wanted, lot)
-    q32 = np.int64(np.int32(packed & QUANTITY))
-    if q32 > 0:
-        take, give = columns[buyer], columns[seller]
-        for row in range(residual.shape[0]):
-            residual[row] -= np.int64(np.int32(take[row] - give[row])) * q32
-    return packed
+    take, give = columns[buyer], columns[seller]
+    q, limiting, start, n = np.int64(wanted), np.int64(0), 0, residual.shape[0]
+    while start < n and q > 0:
+        stop = min(start + BLOCK, n)
+        if _take(residual, take, give, start, stop, q) < 0:
+            fits, row = _fitting(residual, take, give, start, stop, q)
+            limiting = row + 1 if fits < q else limiting
+            _take(residual, take, give, 0, stop, fits - q)
+            q = fits
+        start = stop
+    odd = q % lot
+    if odd:
+        _take(residual, take, give, 0, n, -odd)
+    return (q - odd) | limiting << ROW_SHIFT
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _take(residual: Watts, take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], start: int, stop: int, q: int) -> Any:
+    """Takes q watts of the trade from the rows of a block; negative where one of them is negative now."""
+    taken, given, room = take[start:stop], give[start:stop], residual[start:stop]
+    q32, signs = np.int64(np.int32(q)), np.int64(0)  # a product of two sign-extended 32-bit numbers is one vector instruction
+    for row in range(room.shape[0]):
+        left = room[row] - np.int64(np.int32(taken[row] - given[row])) * q32
+        room[row] = left
+        signs |= left
+    return signs
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _fitting(residual: Watts, take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], start: int, stop: int, q: int) -> Any:
+    """(largest quantity that a block admits, the row that says so), of q watts that it has booked already."""
+    fits, limiting = q, start
+    for row in range(start, stop):
+        if residual[row] < 0:
+            d = np.int64(take[row]) - np.int64(give[row])
+            if d > 0 and residual[row] + d * (q - fits) < 0:
+                fits = max(residual[row] + d * q, 0) // d
+                limiting = row
+    return fits, limiting
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -125,6 +125,28 @@ def test_room_is_how_far_one_right_can_rise_alone(taken: list[list[int]], held: 
     assert Headroom(polytope([[], [], [], []]), nothing).room_w(right) == LIMIT_W_MAX
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_many_rows_some_of_them_broken_answer_as_python_integers_do(seed: int) -> None:
+    """Naively: the watts are the least over the rows that lose, the row is the first that allows no more. Three blocks and a bit."""
+    random = np.random.default_rng(seed)
+    taken = random.integers(0, 2**29, (RIGHTS, 3 * BLOCK + 77)) * (random.random((RIGHTS, 3 * BLOCK + 77)) < 0.3)
+    held = random.integers(0, 4_000, RIGHTS)
+    rows = polytope(taken.tolist(), int(2**44 if seed % 3 else (held @ taken).max() - 2**30))
+    headroom = Headroom(rows, held.tolist())
+    for _ in range(60):
+        buyer, seller, wanted_w, lot_w = (int(random.integers(*span)) for span in ((0, RIGHTS), (0, RIGHTS), (1, 3_000), (1, 9)))
+        wanted_w = min(wanted_w, int(held[seller]))
+        left, takes = headroom.residual.tolist(), (taken[buyer] - taken[seller]).tolist()
+        most = [max(room, 0) // take if take > 0 else wanted_w for room, take in zip(left, takes, strict=True)]
+        fits_w = min([*most, wanted_w])
+        traded_w, row = headroom.trade_or_row(buyer, seller, wanted_w, lot_w)
+        assert traded_w == fits_w - fits_w % lot_w
+        assert row == (most.index(fits_w) if fits_w < wanted_w else -1)
+        held[buyer] += traded_w
+        held[seller] -= traded_w
+        headroom.check(held)
+
+
 def test_by_hand() -> None:
     """Slack 100. Held 10, 10, 10, 0. Row 0 takes 1, 2, 4, 0: 30 left. Row 1 takes 3, 0, 0, 5: 70 left."""
     headroom = Headroom(polytope([[1, 3], [2, 0], [4, 0], [0, 5]], 100), [10, 10, 10, 0])
