@@ -28,7 +28,6 @@ from riskcheck.branches import lines, number, rows_in_service, transformers
 from riskcheck.network import BadNetwork, Branch, Customer, Finding, Network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,44 +42,6 @@ VOLTAGE_PU = (0.90, 1.10)  # EN 50160, of the nominal voltage
 INTERFACE_HALF_RANGE_PU = 0.02
 NOMINAL_LV_V = 230.0
 REFUSED_TABLES = ("trafo3w", "gen", "shunt", "ward", "xward", "impedance", "dcline", "storage", "motor", "svc", "tcsc", "ssc", "vsc")
-
-# The IEEE European LV feeder carries 421 A for each of its ten cable types, from 4.5 to 225 mm2: a placeholder. These are
-# ours, in ampere, rounded from what makers state for cables of that cross-section laid direct in the ground.
-IEEE_CABLE_RATING_A = {
-    "2c_007": 45, "2c_0225": 90, "2c_16": 110, "35_SAC_XSC": 130, "4c_06": 150, "4c_1": 205, "4c_70": 190,
-    "4c_95_SAC_XC": 235, "4c_185": 335, "4c_35": 420,
-}  # fmt: skip
-
-
-def _ieee_european_lv() -> Any:
-    import pandapower.networks as networks
-
-    net = networks.ieee_european_lv_asymmetric()
-    net.line["max_i_ka"] = net.line.std_type.map(IEEE_CABLE_RATING_A) / 1e3
-    net.asymmetric_load["name"] = [f"home{i + 1:02d}" for i in range(len(net.asymmetric_load))]
-    # Its transformer (11/0.416 kV) leaves 1.5 % to the upper limit at rated voltage. One step of its off-load tap and a
-    # medium voltage kept within 1 % give room on both sides, as an operator with much solar power would set it.
-    net.trafo["tap_pos"] = 1
-    net.ext_grid["interface_min_pu"], net.ext_grid["interface_max_pu"] = 0.99, 1.01
-    return net
-
-
-def _pandapower(function: str) -> Callable[[], Any]:
-    def make() -> Any:
-        import pandapower.networks as networks
-
-        return getattr(networks, function)()
-
-    return make
-
-
-BUILTINS: dict[str, Callable[[], Any]] = {
-    "ieee-european-lv": _ieee_european_lv,
-    "cigre-lv": _pandapower("create_cigre_network_lv"),
-    "kerber-landnetz": _pandapower("create_kerber_landnetz_kabel_1"),
-    "kerber-dorfnetz": _pandapower("create_kerber_dorfnetz"),
-    "kerber-vorstadt": _pandapower("create_kerber_vorstadtnetz_kabel_1"),
-}
 
 
 def read_json(path: Path) -> Any:

@@ -24,13 +24,11 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 DEFAULT_NETWORK = "ieee-european-lv"
@@ -195,33 +193,30 @@ class Network:
 
 
 def builtin_names() -> tuple[str, ...]:
-    """Names that `load` knows without a file, the default first."""
-    return tuple(_builtins())
+    """Names that `load` knows without a file, the default first. `simbench:CODE` is known too."""
+    from riskcheck.catalogue import BUILTINS
+
+    return tuple(BUILTINS)
 
 
 def load(source: object = DEFAULT_NETWORK) -> Network:
-    """Network from a builtin name, the path of a pandapower JSON file, or a pandapower net.
+    """Network from a builtin name, `simbench:CODE`, the path of a pandapower JSON file, or a pandapower net.
 
     Raises ValueError for a name or path that does not exist (the message lists the builtin names) and BadNetwork, with all
     findings, for a source that cannot be traded on. Importing pandapower takes seconds, so it happens here and not before.
     """
-    from riskcheck import intake
+    from riskcheck import catalogue, intake
 
     if isinstance(source, (str, Path)):
         name = str(source)
-        builtin = _builtins().get(name)
-        if builtin is not None:
-            return intake.from_pandapower(builtin(), name=name)
+        net = catalogue.make(name)
+        if net is not None:
+            return intake.from_pandapower(net, name=name)
         path = Path(name)
         if not path.is_file():
-            raise ValueError(f"no network named {name!r} and no such file; builtin networks: {', '.join(builtin_names())}")
+            known = f"{', '.join(builtin_names())} and simbench:CODE"
+            raise ValueError(f"no network named {name!r} and no such file; builtin networks: {known}")
         return intake.from_pandapower(intake.read_json(path), name=path.stem)
     if hasattr(source, "bus") and hasattr(source, "ext_grid"):
         return intake.from_pandapower(source, name=str(getattr(source, "name", "") or "unnamed"))
     raise ValueError(f"cannot read a network from {type(source).__name__}: give a builtin name, a pandapower JSON file or a pandapower net")
-
-
-def _builtins() -> dict[str, Callable[[], Any]]:
-    from riskcheck import intake
-
-    return intake.BUILTINS

@@ -11,7 +11,7 @@ import pandapower as pp
 import pandapower.networks
 import pytest
 
-from riskcheck.intake import BUILTINS
+from riskcheck.catalogue import BUILTINS
 from riskcheck.network import Network, load
 from riskcheck.powerflow import NoSolution, PowerFlow
 from riskcheck.reduced import Reduced
