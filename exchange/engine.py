@@ -1,8 +1,9 @@
 """The state machine: `Engine.apply(command) -> events`. No I/O, no clock, no randomness, no float, no set, no logging.
 
 Every command is decided completely before anything changes: guards in the order of `rejects.Reason`, each with an early
-return. What customers ask is here; what the operator and the clock order is in `operations.py`, how orders meet in
-`matching.py`. The same commands give the same events, on any machine, whatever the batches were.
+return. What customers ask is here; what the operator and the clock order is in `operations.py`, rows that change while an
+interval lives in `rebase.py`, how orders meet in `matching.py`. The same commands give the same events, on any machine,
+whatever the batches were.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any, NamedTuple, cast
 
-from exchange import operations
+from exchange import operations, rebase
 from exchange.book import Order, Queue
 from exchange.commands import Cancel, Command, CustomerCommand, Direction, MassCancel, Place, Replace, Side
 from exchange.events import Accepted, Answer, CancelCause, Cancelled, Event, MassCancelled, Rejected, Repeated, Replaced
@@ -46,7 +47,7 @@ class Engine:
         self._handlers: dict[type, Callable[[Any, list[Event]], None]] = {
             Place: self._place, Replace: self._replace, Cancel: self._cancel, MassCancel: self._mass_cancel,
         }  # fmt: skip
-        for command_type, handler in operations.HANDLERS.items():
+        for command_type, handler in (operations.HANDLERS | rebase.HANDLERS).items():
             self._handlers[command_type] = handler.__get__(self)
 
     def apply(self, command: Command) -> list[Event]:
@@ -327,6 +328,11 @@ class Engine:
         for interval in state.intervals.values():
             totals = [total + cash for total, cash in zip(totals, interval.ledger.cash_mct, strict=True)]
         return dict(zip(state.accounts, totals, strict=True))
+
+    def operator_cash(self, area: str) -> int:
+        """Milli-cents that the operator has earned (it has paid, where negative): the customers' cash and this sum to zero."""
+        state = self.areas[area]
+        return state.settled_operator_mct + sum(interval.ledger.operator_mct for interval in state.intervals.values())
 
     def queue(self, area: str, interval_ms: int, direction: Direction, side: Side) -> list[tuple[str, str, int, int]]:
         """(customer, order_id, price_mct, open_w) in priority."""

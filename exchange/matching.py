@@ -121,6 +121,7 @@ def _blocked(area: Area, interval: Interval, order: Order, row: int, wanted_w: i
 def _fill(area: Area, interval: Interval, taker: Order, maker: Order, quantity_w: int, sequence: int) -> Traded:
     ledger, price = interval.ledger, maker.price_mct
     interval.changes += 1
+    interval.last_price_mct[maker.queue.direction] = price
     taker.open_w -= quantity_w
     maker.open_w -= quantity_w
     cash = cash_of(quantity_w, price, area.settings.interval_ms)

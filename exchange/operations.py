@@ -41,9 +41,9 @@ def open_area(engine: Engine, command: OpenArea, events: list[Event]) -> None:
     if not names:
         problems.append("an area needs at least one customer")
     if problems:
-        return _refuse(engine, command, Reason.INVALID_SETTINGS, "; ".join(problems), events)
+        return refuse(engine, command, Reason.INVALID_SETTINGS, "; ".join(problems), events)
     if command.area in engine.areas:
-        return _refuse(engine, command, Reason.AREA_EXISTS, f"area {command.area} is open already", events)
+        return refuse(engine, command, Reason.AREA_EXISTS, f"area {command.area} is open already", events)
     engine.areas[command.area] = Area(command.area, command.settings, command.customers)
     events.append(AreaOpened(engine.sequence + 1, command.area, len(names)))
     return None
@@ -53,14 +53,14 @@ def install_rows(engine: Engine, command: InstallRows, events: list[Event]) -> N
     """Rows are kept while an interval needs them, and the newest until newer ones come."""
     area = engine.areas.get(command.area)
     if area is None:
-        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
     try:
         polytope = Polytope.from_bytes(command.polytope)
     except ValueError as error:
-        return _refuse(engine, command, Reason.INVALID_ROWS, str(error), events)
+        return refuse(engine, command, Reason.INVALID_ROWS, str(error), events)
     if polytope.n_rights != 2 * len(area.terms):
         detail = f"rows for {polytope.n_rights} rights, the area has {2 * len(area.terms)}"
-        return _refuse(engine, command, Reason.INVALID_ROWS, detail, events)
+        return refuse(engine, command, Reason.INVALID_ROWS, detail, events)
     area.rows.pop(polytope.content_hash, None)  # installed again, it is the newest
     area.rows[polytope.content_hash] = polytope
     events.append(RowsInstalled(engine.sequence + 1, command.area, polytope.content_hash, polytope.n_rows))
@@ -70,15 +70,15 @@ def install_rows(engine: Engine, command: InstallRows, events: list[Event]) -> N
 def open_interval(engine: Engine, command: OpenInterval, events: list[Event]) -> None:
     area = engine.areas.get(command.area)
     if area is None:
-        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
     refusal = _refuse_interval(command, area)
     if refusal is not None:
-        return _refuse(engine, command, *refusal, events)
+        return refuse(engine, command, *refusal, events)
     allocation, rows = command.export_w + command.import_w, area.rows[command.rows_hash]
     headroom = Headroom(rows, allocation)
     if headroom.residual.size and headroom.residual.min() < 0:
         detail = f"the allocation breaks {rows.labels[int(headroom.residual.argmin())]}"
-        return _refuse(engine, command, Reason.INSECURE_ALLOCATION, detail, events)
+        return refuse(engine, command, Reason.INSECURE_ALLOCATION, detail, events)
     ledger = Ledger(allocation, area.failsafe_w, area.rating_w)
     area.intervals[command.interval_ms] = Interval(command.area, command.interval_ms, command.rows_hash, headroom, ledger)
     opened = IntervalOpened(
@@ -108,14 +108,14 @@ def _refuse_interval(command: OpenInterval, area: Area) -> tuple[Reason, str] | 
 
 def close_gate(engine: Engine, command: CloseGate, events: list[Event]) -> None:
     if command.area is not None and command.area not in engine.areas:
-        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
     names = sorted(engine.areas) if command.area is None else [command.area]
     found = [(name, interval) for name in names if (interval := engine.areas[name].intervals.get(command.interval_ms)) is not None]
     if not found:
-        return _refuse(engine, command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open", events)
+        return refuse(engine, command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open", events)
     still_open = [(name, interval) for name, interval in found if not interval.is_closed]
     if not still_open:
-        return _refuse(engine, command, Reason.GATE_CLOSED, f"interval {command.interval_ms} is closed already", events)
+        return refuse(engine, command, Reason.GATE_CLOSED, f"interval {command.interval_ms} is closed already", events)
     for name, interval in still_open:
         engine.cancel_all(interval, interval.orders(), "gate", "", events)
         interval.is_closed = True
@@ -126,12 +126,12 @@ def close_gate(engine: Engine, command: CloseGate, events: list[Event]) -> None:
 def retire_interval(engine: Engine, command: RetireInterval, events: list[Event]) -> None:
     area = engine.areas.get(command.area)
     if area is None:
-        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
     interval = area.intervals.get(command.interval_ms)
     if interval is None:
-        return _refuse(engine, command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open", events)
+        return refuse(engine, command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open", events)
     if not interval.is_closed:
-        return _refuse(engine, command, Reason.GATE_OPEN, f"interval {command.interval_ms} still trades", events)
+        return refuse(engine, command, Reason.GATE_OPEN, f"interval {command.interval_ms} still trades", events)
     area.retire(interval)
     engine.forget_interval(command.area, command.interval_ms)
     events.append(IntervalRetired(engine.sequence + 1, command.area, command.interval_ms))
@@ -140,7 +140,7 @@ def retire_interval(engine: Engine, command: RetireInterval, events: list[Event]
 
 def halt(engine: Engine, command: Halt, events: list[Event]) -> None:
     if command.area is not None and command.area not in engine.areas:
-        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
     engine.halts[command.area, command.interval_ms] = command.reason
     events.append(Halted(engine.sequence + 1, command.area, command.interval_ms, command.reason))
     return None
@@ -148,9 +148,9 @@ def halt(engine: Engine, command: Halt, events: list[Event]) -> None:
 
 def resume(engine: Engine, command: Resume, events: list[Event]) -> None:
     if command.area is not None and command.area not in engine.areas:
-        return _refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
     if (command.area, command.interval_ms) not in engine.halts:
-        return _refuse(engine, command, Reason.NOT_HALTED, "no halt of exactly this scope is in force", events)
+        return refuse(engine, command, Reason.NOT_HALTED, "no halt of exactly this scope is in force", events)
     del engine.halts[command.area, command.interval_ms]
     events.append(Resumed(engine.sequence + 1, command.area, command.interval_ms, command.reason))
     return None
@@ -158,7 +158,7 @@ def resume(engine: Engine, command: Resume, events: list[Event]) -> None:
 
 def advance(engine: Engine, command: Advance, events: list[Event]) -> None:
     if command.at_ms < engine.now_ms:
-        return _refuse(engine, command, Reason.TIME_BACKWARDS, f"it is {engine.now_ms} already", events)
+        return refuse(engine, command, Reason.TIME_BACKWARDS, f"it is {engine.now_ms} already", events)
     engine.now_ms = command.at_ms
     while engine.expiries and engine.expiries[0][0] <= command.at_ms:
         order = heapq.heappop(engine.expiries)[2]
@@ -169,7 +169,8 @@ def advance(engine: Engine, command: Advance, events: list[Event]) -> None:
     return None
 
 
-def _refuse(engine: Engine, command: OperatorCommand, reason: Reason, detail: str, events: list[Event]) -> None:
+def refuse(engine: Engine, command: OperatorCommand, reason: Reason, detail: str, events: list[Event]) -> None:
+    """Nothing changes, and the operator is told why."""
     tag = command.__struct_config__.tag
     events.append(Refused(engine.sequence + 1, str(tag), reason.value, detail))
 

@@ -14,7 +14,7 @@ from exchange.commands import Command
 from exchange.engine import Engine
 from exchange.events import Event
 from exchange.journal import Journal, JournalError, StoredBatch, next_digest
-from exchange.snapshot import load
+from exchange.snapshot import is_older, load
 
 
 class Batch(NamedTuple):
@@ -41,12 +41,16 @@ def run_batch(engine: Engine, number: int, at_ms: int, commands: tuple[Command, 
 class Recovery:
     """Replays a journal up to a batch, from the newest snapshot after batch `snapshot_max` or before; 0 means from the start.
 
+    A snapshot that an earlier version wrote is passed over: replay then begins at the start, too.
+
     Iterate it: each stored batch comes out re-derived and verified; `engine`, `number` and `digest` follow.
     """
 
     def __init__(self, journal: Journal, *, snapshot_max: int | None = None, up_to: int | None = None) -> None:
         bounds = [bound for bound in (snapshot_max, up_to) if bound is not None]
         kept = journal.last_snapshot(min(bounds, default=None))
+        if kept is not None and is_older(kept[2]):
+            kept = None
         self.number, self.digest, body = kept if kept is not None else (0, b"", None)
         try:
             self.engine = Engine() if body is None else load(body)

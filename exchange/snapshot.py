@@ -14,7 +14,7 @@ import msgspec
 from exchange.book import Order
 from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.codec import CorruptRecordError
-from exchange.commands import CustomerCommand, Place
+from exchange.commands import CustomerCommand, DeviceSetting, Direction, Place
 from exchange.engine import Engine
 from exchange.events import Answer
 from exchange.ledger import Ledger
@@ -23,7 +23,7 @@ from exchange.receipts import Receipt
 from riskcheck.headroom import Headroom
 from riskcheck.polytope import Polytope
 
-FORMAT = 1
+FORMAT = 2
 SEAL_BYTES = 16
 
 
@@ -50,7 +50,11 @@ class _Interval(msgspec.Struct, frozen=True, array_like=True):
     allocation_w: tuple[int, ...]
     bought_w: list[int]
     sold_w: list[int]
+    rebased_w: list[int]
     cash_mct: list[int]
+    operator_mct: int
+    last_price_mct: dict[Direction, int]
+    settings: tuple[DeviceSetting, ...]
     receipts: list[_Receipt]
     queues: list[list[tuple[int, str]]]
 
@@ -60,8 +64,15 @@ class _Area(msgspec.Struct, frozen=True, array_like=True):
     settings: MarketSettings
     terms: tuple[CustomerTerms, ...]
     settled_mct: list[int]
+    settled_operator_mct: int
     rows: list[bytes]
     intervals: list[_Interval]
+
+
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    """The beginning of every format's state."""
+
+    format: int
 
 
 class _State(msgspec.Struct, frozen=True, array_like=True):
@@ -76,8 +87,8 @@ def dump(engine: Engine) -> bytes:
     """Equal engines give equal bytes."""
     areas = [
         _Area(
-            area.name, area.settings, area.terms, area.settled_mct, [rows.to_bytes() for rows in area.rows.values()],
-            [_dump_interval(interval) for interval in area.intervals.values()],
+            area.name, area.settings, area.terms, area.settled_mct, area.settled_operator_mct,
+            [rows.to_bytes() for rows in area.rows.values()], [_dump_interval(interval) for interval in area.intervals.values()],
         )
         for area in engine.areas.values()
     ]  # fmt: skip
@@ -89,6 +100,15 @@ def dump(engine: Engine) -> bytes:
 def _seal(body: bytes) -> bytes:
     """In front of the body, so that damaged bytes are never taken for a state."""
     return hashlib.blake2b(body, digest_size=SEAL_BYTES).digest()
+
+
+def is_older(raw: bytes) -> bool:
+    """Whether an earlier format's `dump` wrote these bytes: whole, and not to be read here. The journal leads there without it."""
+    body = raw[SEAL_BYTES:]
+    try:
+        return raw[:SEAL_BYTES] == _seal(body) and msgspec.msgpack.decode(body, type=_Head).format < FORMAT
+    except msgspec.MsgspecError:
+        return False
 
 
 def load(raw: bytes) -> Engine:
@@ -107,7 +127,7 @@ def load(raw: bytes) -> Engine:
     engine.halts = {(area, interval): reason for area, interval, reason in state.halts}
     for kept in state.areas:
         area = engine.areas[kept.name] = Area(kept.name, kept.settings, kept.terms)
-        area.settled_mct = kept.settled_mct
+        area.settled_mct, area.settled_operator_mct = kept.settled_mct, kept.settled_operator_mct
         for rows in map(Polytope.from_bytes, kept.rows):
             area.rows[rows.content_hash] = rows
         for interval in kept.intervals:
@@ -126,7 +146,7 @@ def _dump_interval(interval: Interval) -> _Interval:
     queues = [[(order.account.position, order.order_id) for order in queue] for queue in interval.queues()]
     return _Interval(
         interval.start_ms, interval.rows_hash, interval.is_closed, ledger.allocation_w, ledger.bought_w, ledger.sold_w,
-        ledger.cash_mct, receipts, queues,
+        ledger.rebased_w, ledger.cash_mct, ledger.operator_mct, interval.last_price_mct, interval.settings, receipts, queues,
     )  # fmt: skip
 
 
@@ -136,11 +156,13 @@ def _dump_order(order: Order) -> _Order:
 
 def _load_interval(engine: Engine, area: Area, kept: _Interval) -> Interval:
     ledger = Ledger(kept.allocation_w, area.failsafe_w, area.rating_w)
-    ledger.bought_w, ledger.sold_w, ledger.cash_mct = kept.bought_w, kept.sold_w, kept.cash_mct
-    ledger.holding_w = [a + b - s for a, b, s in zip(kept.allocation_w, kept.bought_w, kept.sold_w, strict=True)]
+    ledger.bought_w, ledger.sold_w, ledger.rebased_w = kept.bought_w, kept.sold_w, kept.rebased_w
+    ledger.cash_mct, ledger.operator_mct = kept.cash_mct, kept.operator_mct
+    parts = zip(kept.allocation_w, kept.bought_w, kept.sold_w, kept.rebased_w, strict=True)
+    ledger.holding_w = [allocation + bought - sold - rebased for allocation, bought, sold, rebased in parts]
     headroom = Headroom(area.rows[kept.rows_hash], ledger.holding_w)
     interval = Interval(area.name, kept.start_ms, kept.rows_hash, headroom, ledger)
-    interval.is_closed = kept.is_closed
+    interval.is_closed, interval.last_price_mct, interval.settings = kept.is_closed, kept.last_price_mct, kept.settings
     accounts = list(area.accounts.values())
     for receipt in kept.receipts:
         account = accounts[receipt.position]

@@ -41,7 +41,7 @@ def batch_at(path: Path, at_ms: int) -> int:
 
 
 def moment(engine: Engine, batch: int) -> dict[str, Any]:
-    """The state for people and scripts: by area its cash, by interval the gate, every holding and both books.
+    """The state for people and scripts: by area the cash of customers and operator, by interval the gate, every holding and both books.
 
     Books are lists of [price_mct, open_w, orders], best first.
     """
@@ -55,5 +55,5 @@ def moment(engine: Engine, batch: int) -> dict[str, Any]:
             books = {direction: {"bids": bids, "asks": asks} for direction, (bids, asks) in sides.items()}
             held = {who: {"export_w": e, "import_w": i} for who, e, i in zip(customers, export_w, import_w, strict=True)}
             intervals[start_ms] = {"gate": "closed" if gates[start_ms] else "open", "holdings": held, "books": books}
-        areas[name] = {"cash_mct": engine.cash(name), "intervals": intervals}
+        areas[name] = {"cash_mct": engine.cash(name), "operator_mct": engine.operator_cash(name), "intervals": intervals}
     return {"batch": batch, "sequence": engine.sequence, "market_time_ms": engine.now_ms, "areas": areas}

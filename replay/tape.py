@@ -42,6 +42,9 @@ def sentence(event: e.Event) -> str:
             return f"BLOCKED {event.customer} {event.order_id}: {event.secure_w} of {event.wanted_w} W are secure: {row}"
         case e.Cancelled():
             return f"{event.customer} {event.order_id}: {event.quantity_w} W cancelled ({event.cause})"
+        case e.Rebased():
+            paid = f"paid {event.cash_mct} mct at {cents(event.price_mct)}"
+            return f"REBASED {event.customer} {-event.quantity_w:+d} W {event.direction} (holds {event.holding_w} W), {paid}: {event.cause}"
         case e.MassCancelled():
             return f"{event.customer} {event.request_id}: all cancelled, {event.orders} orders"
         case e.Rejected():
@@ -56,6 +59,11 @@ def _leg(leg: e.Leg) -> str:
     return f"{leg.customer} {leg.change_w:+d} W {leg.direction} @ {cents(leg.price_mct)} (holds {leg.holding_w} W)"
 
 
+def _of_rows(event: e.RowsChanged) -> str:
+    settings = [f"{setting.device} {setting.kind} {setting.value}" for setting in event.settings]
+    return ", ".join([f"{event.rows} rows, hash {event.rows_hash}", *settings])
+
+
 def _operator_sentence(event: e.Event) -> str:
     match event:
         case e.AreaOpened():
@@ -65,6 +73,8 @@ def _operator_sentence(event: e.Event) -> str:
         case e.IntervalOpened():
             limits = f"export {min(event.export_w)}..{max(event.export_w)} W, import {min(event.import_w)}..{max(event.import_w)} W"
             return f"{interval_name(event.interval_ms)} opened in {event.area}: {limits}"
+        case e.RowsChanged():
+            return f"{interval_name(event.interval_ms)} in {event.area} has other rows ({event.cause}: {event.detail}): {_of_rows(event)}"
         case e.GateClosed():
             return f"{interval_name(event.interval_ms)} gate closed in {event.area}"
         case e.IntervalRetired():

@@ -13,11 +13,11 @@ import msgspec
 from exchange import commands as c
 from exchange import events as e
 from exchange.rejects import Reason
-from riskcheck.polytope import Polytope
-from tests.model_market import Area, Candidate, Interval, Order, Refusal, Rows
+from tests.model_market import Area, Candidate, Interval, Order, Refusal
+from tests.model_operator import Operator
 
 
-class Model:
+class Model(Operator):
     """`apply` answers every command with the events that the engine must give, `detail` left empty."""
 
     def __init__(self) -> None:
@@ -241,6 +241,7 @@ class Model:
             order.live = order.live and order.open_w > 0
             interval.changes.append((area.right(order.owner, order.direction), sign * quantity_w))
             interval.payments.append((order.owner, -sign * mct))
+        interval.prices.append((taker.direction, maker.price_mct))
         held = interval.holding()
         legs = []
         for order, sign in zip((taker, maker), signs, strict=True):
@@ -248,122 +249,6 @@ class Model:
             holding_w = held[area.right(order.owner, order.direction)]
             legs.append(e.Leg(*mine, sign * quantity_w, maker.price_mct, -sign * mct, order.open_w, holding_w))
         self._say(e.Traded, area.name, interval.start_ms, tuple(legs))
-
-    # operator and clock
-
-    def _open_area(self, command: c.OpenArea) -> None:
-        names = [terms.customer for terms in command.customers]
-        sound = not command.settings.problems() and not any(terms.problems() for terms in command.customers)
-        if not (sound and names and len(names) == len(set(names))):
-            return self._refuse(command, Reason.INVALID_SETTINGS)
-        if command.area in self.areas:
-            return self._refuse(command, Reason.AREA_EXISTS)
-        self.areas[command.area] = Area(command.area, command.settings, command.customers)
-        return self._say(e.AreaOpened, command.area, len(names))
-
-    def _install_rows(self, command: c.InstallRows) -> None:
-        area = self.areas.get(command.area)
-        if area is None:
-            return self._refuse(command, Reason.UNKNOWN_AREA)
-        try:
-            polytope = Polytope.from_bytes(command.polytope)
-        except ValueError:
-            return self._refuse(command, Reason.INVALID_ROWS)
-        takes = [[int(take) for take in column] for column in polytope.columns]
-        if len(takes) != 2 * len(area.terms):
-            return self._refuse(command, Reason.INVALID_ROWS)
-        labels = tuple((label.kind, label.element, label.phase) for label in polytope.labels)
-        known = area.rows.pop(polytope.content_hash, None)
-        area.rows[polytope.content_hash] = known or Rows(polytope.slack, takes, labels)
-        return self._say(e.RowsInstalled, area.name, polytope.content_hash, len(labels))
-
-    def _open_interval(self, command: c.OpenInterval) -> None:
-        area = self.areas.get(command.area)
-        if area is None:
-            return self._refuse(command, Reason.UNKNOWN_AREA)
-        rows = area.rows.get(command.rows_hash)
-        if rows is None:
-            return self._refuse(command, Reason.UNKNOWN_ROWS)
-        if command.interval_ms in area.intervals:
-            return self._refuse(command, Reason.INTERVAL_EXISTS)
-        if command.interval_ms < 0 or command.interval_ms % area.settings.interval_ms != 0:
-            return self._refuse(command, Reason.OFF_GRID)
-        interval = Interval(command.interval_ms, rows, command.export_w + command.import_w)
-        limits = [area.limits(owner, direction) for direction in ("export", "import") for owner in range(len(area.terms))]
-        fits = len(command.export_w) == len(command.import_w) == len(area.terms)
-        if not fits or not all(low <= given <= high for given, (low, high) in zip(interval.allocation, limits, strict=True)):
-            return self._refuse(command, Reason.INVALID_ALLOCATION)
-        if min(interval.residual(), default=0) < 0:
-            return self._refuse(command, Reason.INSECURE_ALLOCATION)
-        area.intervals[interval.start_ms] = interval
-        customers = tuple(terms.customer for terms in area.terms)
-        return self._say(e.IntervalOpened, area.name, interval.start_ms, command.rows_hash, customers, command.export_w, command.import_w)
-
-    def _close_gate(self, command: c.CloseGate) -> None:
-        if command.area is not None and command.area not in self.areas:
-            return self._refuse(command, Reason.UNKNOWN_AREA)
-        areas = [self.areas[name] for name in sorted(self.areas) if command.area in (None, name)]
-        known = [(area, area.intervals[command.interval_ms]) for area in areas if command.interval_ms in area.intervals]
-        if not known:
-            return self._refuse(command, Reason.UNKNOWN_INTERVAL)
-        if all(interval.closed for _, interval in known):
-            return self._refuse(command, Reason.GATE_CLOSED)
-        for area, interval in known:
-            if not interval.closed:
-                for order in list(interval.all_live()):
-                    self._end(area, order, "gate")
-                interval.closed = True
-                self._say(e.GateClosed, area.name, interval.start_ms)
-        return None
-
-    def _retire_interval(self, command: c.RetireInterval) -> None:
-        area = self.areas.get(command.area)
-        if area is None:
-            return self._refuse(command, Reason.UNKNOWN_AREA)
-        interval = area.intervals.get(command.interval_ms)
-        if interval is None:
-            return self._refuse(command, Reason.UNKNOWN_INTERVAL)
-        if not interval.closed:
-            return self._refuse(command, Reason.GATE_OPEN)
-        paid = area.settled + interval.payments
-        area.settled = [(owner, sum(mct for payer, mct in paid if payer == owner)) for owner in range(len(area.terms))]
-        del area.intervals[interval.start_ms]
-        newest, needed = list(area.rows)[-1], [id(other.rows) for other in area.intervals.values()]
-        area.rows = {name: rows for name, rows in area.rows.items() if name == newest or id(rows) in needed}
-        elsewhere = any(interval.start_ms in other.intervals for other in self.areas.values())
-        ended = [(area.name, interval.start_ms)] + ([] if elsewhere else [(None, interval.start_ms)])
-        self.halts = [halt for halt in self.halts if halt not in ended]
-        self.answers = {key: kept for key, kept in self.answers.items() if (key[0], kept[0]) != (area.name, interval.start_ms)}
-        return self._say(e.IntervalRetired, area.name, interval.start_ms)
-
-    def _halt(self, command: c.Halt) -> None:
-        if command.area is not None and command.area not in self.areas:
-            return self._refuse(command, Reason.UNKNOWN_AREA)
-        self.halts.append((command.area, command.interval_ms))
-        return self._say(e.Halted, command.area, command.interval_ms, command.reason)
-
-    def _resume(self, command: c.Resume) -> None:
-        scope = (command.area, command.interval_ms)
-        if command.area is not None and command.area not in self.areas:
-            return self._refuse(command, Reason.UNKNOWN_AREA)
-        if scope not in self.halts:
-            return self._refuse(command, Reason.NOT_HALTED)
-        self.halts = [halt for halt in self.halts if halt != scope]
-        return self._say(e.Resumed, *scope, command.reason)
-
-    def _advance(self, command: c.Advance) -> None:
-        if command.at_ms < self.now_ms:
-            return self._refuse(command, Reason.TIME_BACKWARDS)
-        self.now_ms = command.at_ms
-        everyone = [(area, order) for area in self.areas.values() for interval in area.intervals.values() for order in interval.all_live()]
-        due = [(order.until_ms, order.born, area, order) for area, order in everyone if order.until_ms is not None]
-        for until_ms, _, area, order in sorted(due, key=lambda entry: entry[:2]):
-            if until_ms <= command.at_ms:
-                self._end(area, order, "expired")
-        return self._say(e.Advanced, command.at_ms)
-
-    def _refuse(self, command: c.OperatorCommand, reason: Reason) -> None:
-        self._say(e.Refused, command.__struct_config__.tag, reason.value, "")
 
     # views, to compare states and not only events
 
@@ -375,6 +260,11 @@ class Model:
         known = self.areas[area]
         paid = known.settled + [payment for interval in known.intervals.values() for payment in interval.payments]
         return {terms.customer: sum(mct for owner, mct in paid if owner == position) for position, terms in enumerate(known.terms)}
+
+    def operator_cash(self, area: str) -> int:
+        known = self.areas[area]
+        paid = known.settled + [payment for interval in known.intervals.values() for payment in interval.payments]
+        return sum(mct for owner, mct in paid if owner == len(known.terms))
 
     def queue(self, area: str, interval_ms: int, direction: str, side: str) -> list[tuple[str, str, int, int]]:
         known = self.areas[area]

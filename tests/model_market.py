@@ -54,6 +54,8 @@ class Interval(msgspec.Struct):
     payments: list[tuple[int, int]] = []
     orders: list[Order] = []
     closed: bool = False
+    prices: list[tuple[str, int]] = []
+    settings: tuple[c.DeviceSetting, ...] = ()
 
     def holding(self) -> list[int]:
         held = list(self.allocation)
@@ -84,7 +86,7 @@ class Area(msgspec.Struct):
     terms: tuple[CustomerTerms, ...]
     rows: dict[str, Rows] = {}
     intervals: dict[int, Interval] = {}
-    settled: list[tuple[int, int]] = []
+    settled: list[tuple[int, int]] = []  # the operator is the owner after the last customer
 
     def owner(self, customer: str) -> int | None:
         return next((position for position, term in enumerate(self.terms) if term.customer == customer), None)
@@ -117,3 +119,25 @@ class Area(msgspec.Struct):
 
     def open_orders(self, owner: int) -> int:
         return sum(order.live and order.owner == owner for interval in self.intervals.values() for order in interval.orders)
+
+
+def refuse_change(command: c.ChangeRows, area: Area, interval: Interval) -> Refusal:
+    """What speaks against new rows of an interval, once area and interval are known."""
+    rows = area.rows.get(command.rows_hash)
+    if rows is None:
+        return Reason.UNKNOWN_ROWS
+    bounds = [area.limits(owner, direction) for direction in ("export", "import") for owner in range(len(area.terms))]
+    if len(command.limit_w) != len(bounds):
+        return Reason.INVALID_LIMITS
+    if any(limit < low or limit > high for limit, (low, high) in zip(command.limit_w, bounds, strict=True)):
+        return Reason.LIMIT_OUT_OF_BOUNDS
+    for limits, reason in ((tuple(low for low, _ in bounds), Reason.INSECURE_FAILSAFE), (command.limit_w, Reason.INSECURE_LIMITS)):
+        if any(left < 0 for left in Interval(0, rows, limits).residual()):
+            return reason
+    resting = [(area.terms[order.owner].customer, order.order_id) for order in interval.orders if order.live]
+    if not all((ref.customer, ref.order_id) in resting for ref in command.wake):
+        return Reason.UNKNOWN_WOKEN
+    customers, devices = [term.customer for term in area.terms], [(setting.kind, setting.device) for setting in command.settings]
+    known = all(setting.device in customers if setting.kind == "reactive_var" else setting.device != "" for setting in command.settings)
+    sound = known and len(set(devices)) == len(devices) and all(abs(setting.value) < 2**31 for setting in command.settings)
+    return None if sound else Reason.INVALID_DEVICE_SETTING

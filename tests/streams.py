@@ -1,7 +1,8 @@
 """Random but realistic command streams: homes that quote, cross, amend, repeat themselves and err; an operator who does too.
 
 `Stream` draws from a seeded `random.Random` and looks at the naive model, never at the engine, to know what is worth asking.
-Two areas with different rules: `north` cancels self-trades, has a lot of 10 W and tight rows; `south` allows them.
+Two areas with different rules: `north` cancels self-trades, has a lot of 10 W and tight rows; `south` allows them, and pays another
+compensation.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.model_market import Area, Interval
 INTERVAL_MS = 900_000
 SETTINGS = {
     "north": MarketSettings(INTERVAL_MS, 10, 10, 0, 2_000, "cancel_incoming"),
-    "south": MarketSettings(INTERVAL_MS, 5, 1, 100, 3_000, "allow"),
+    "south": MarketSettings(INTERVAL_MS, 5, 1, 100, 3_000, "allow", 777),
 }
 TERMS = {
     "north": (
@@ -56,6 +57,14 @@ def rows_of(area: str, random: Random) -> list[Polytope]:
     return [Polytope.unlimited(2 * n), Polytope.from_rows(drawn, drawn_slack, labels, caps), Polytope.from_rows(rows, slack, labels, caps)]
 
 
+def too_tight(area: str) -> Polytope:
+    """One row that not even the failsafe envelopes satisfy."""
+    terms = TERMS[area]
+    least = sum(term.failsafe_export_w + term.failsafe_import_w for term in terms)
+    caps = [term.rating_export_w for term in terms] + [term.rating_import_w for term in terms]
+    return Polytope.from_rows([[1.0] * len(caps)], [least - 1.0], [RowLabel("thermal", "line 3", "c")], caps)
+
+
 class Stream:
     """Call `next()` for one more command; apply it to the model before the next call."""
 
@@ -66,6 +75,7 @@ class Stream:
         self.ids = 0
         self.start = [c.OpenArea(area, SETTINGS[area], TERMS[area]) for area in SETTINGS]
         self.rows = {area: rows_of(area, random) for area in SETTINGS}
+        self.too_tight = {area: too_tight(area) for area in SETTINGS}
         self.start += [c.InstallRows(area, rows.to_bytes()) for area in SETTINGS for rows in self.rows[area]]
         self.kinds: list[Callable[[], c.Command | None]] = []
         self.weights: list[float] = []
@@ -77,7 +87,7 @@ class Stream:
         return [
             (self.place, 55), (self.replace, 16), (self.cancel, 8), (self.mass_cancel, 1), (self.repeat, 3), (self.reuse, 1),
             (self.err, 6), (self.advance, 3), (self.open_interval, 1), (self.close_gate, 0.5), (self.retire, 3), (self.halt, 0.06),
-            (self.resume, 1), (self.operator_errs, 1.5), (self.install_rows, 1),
+            (self.resume, 1), (self.operator_errs, 1.8), (self.install_rows, 1), (self.change_rows, 1.2),
         ]  # fmt: skip
 
     def next(self) -> c.Command:
@@ -230,6 +240,26 @@ class Stream:
         closed = [interval.start_ms for interval in area.intervals.values() if interval.closed]
         return c.RetireInterval(area.name, min(closed)) if closed else None
 
+    def change_rows(self) -> c.ChangeRows:
+        """New limits for an interval that trades or is delivered: full ones, or those of now as far as they fit."""
+        area, random = self._area(), self.random
+        interval, rows_hash = random.choice(list(area.intervals.values())), random.choice(list(area.rows))
+        export_w, import_w = self._allocation(area, rows_hash)
+        limit_w = export_w + import_w
+        if random.random() < 0.5:
+            limit_w = tuple(map(min, interval.holding(), limit_w))
+        elif min(Interval(0, area.rows[rows_hash], tuple(interval.holding())).residual(), default=0) >= 0:
+            limit_w = tuple(interval.holding())
+        cause = random.choice(("topology", "limits", "audit", "recourse", "refresh"))
+        settings = tuple(c.DeviceSetting(term.customer, "reactive_var", random.randint(-900, 900)) for term in area.terms[:2])
+        settings = random.choice(((), settings, (c.DeviceSetting("trafo", "tap", random.randint(-2, 2)), *settings)))
+        return c.ChangeRows(area.name, interval.start_ms, rows_hash, limit_w, cause, "storm", settings, self._woken(area, interval))
+
+    def _woken(self, area: Area, interval: Interval) -> tuple[c.OrderRef, ...]:
+        live = [c.OrderRef(area.terms[order.owner].customer, order.order_id) for order in interval.orders if order.live]
+        self.random.shuffle(live)
+        return tuple(live[: self.random.choice((0, 1, 3, len(live)))])
+
     def _scope(self) -> tuple[str | None, int | None]:
         area = self._area()
         return self.random.choice((None, area.name)), self.random.choice((None, *area.intervals))
@@ -242,7 +272,7 @@ class Stream:
 
     def operator_errs(self) -> c.Command:
         area, random = self._area(), self.random
-        wrong = random.choice((self._wrong_area, self._wrong_interval, self._wrong_state))
+        wrong = random.choice((self._wrong_area, self._wrong_interval, self._wrong_state, self._wrong_change))
         return random.choice(wrong(area))
 
     def _wrong_area(self, area: Area) -> tuple[c.Command, ...]:
@@ -252,7 +282,7 @@ class Stream:
             c.OpenArea("west", settings, terms[:1] * 2), c.OpenArea("west", settings, (CustomerTerms("", 1, 1, 2, 0),)),
             c.InstallRows("nowhere", b""), c.InstallRows(name, b""), c.InstallRows(name, Polytope.unlimited(2).to_bytes()),
             c.CloseGate("nowhere", 0), c.RetireInterval("nowhere", 0), c.Halt("nowhere", None, ""), c.Resume("nowhere", None, ""),
-            c.OpenInterval("nowhere", 0, "", (), ()),
+            c.OpenInterval("nowhere", 0, "", (), ()), c.ChangeRows("nowhere", 0, "", (), "audit", ""),
         )  # fmt: skip
 
     def _wrong_interval(self, area: Area) -> tuple[c.Command, ...]:
@@ -275,3 +305,20 @@ class Stream:
             c.CloseGate(None, 7), c.CloseGate(area.name, self.random.choice(closed or [7])), c.RetireInterval(area.name, 7),
             c.RetireInterval(area.name, still_open), c.Resume(area.name, 7, ""), c.Advance(self.model.now_ms - 1),
         )  # fmt: skip
+
+    def _wrong_change(self, area: Area) -> tuple[c.Command, ...]:
+        """A change of rows with one thing wrong."""
+        fine, tight, n = self.change_rows(), self.too_tight[area.name], 2 * len(area.terms)
+        wrongs: tuple[dict[str, object], ...] = (
+            {"area": "nowhere"}, {"interval_ms": 7}, {"rows_hash": "no such hash"}, {"limit_w": fine.limit_w[1:]},
+            {"limit_w": (-1, *fine.limit_w[1:])}, {"limit_w": (99_999, *fine.limit_w[1:])}, {"wake": (c.OrderRef("ann", "none"),)},
+            {"wake": (c.OrderRef("nobody", "r1"),)}, {"settings": (c.DeviceSetting("nobody", "reactive_var", 1),)},
+            {"settings": (c.DeviceSetting("", "tap", 1),)}, {"settings": (c.DeviceSetting("trafo", "tap", 1),) * 2},
+            {"settings": (c.DeviceSetting("ann", "reactive_var", -(2**31)),)},
+        )  # fmt: skip
+        limits = [bounds for direction in ("export", "import") for owner in range(n // 2) if (bounds := area.limits(owner, direction))]
+        insecure = c.ChangeRows(area.name, max(area.intervals), list(area.rows)[-1], tuple(high for _, high in limits), "limits", "")
+        hopeless = c.InstallRows(area.name, tight.to_bytes())
+        if tight.content_hash in area.rows:
+            hopeless = msgspec.structs.replace(insecure, rows_hash=tight.content_hash, limit_w=tuple(low for low, _ in limits))
+        return *(msgspec.structs.replace(fine, **wrong) for wrong in wrongs), insecure, insecure, hopeless, hopeless

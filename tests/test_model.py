@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+from exchange.commands import ChangeRows, Command
 from exchange.engine import Engine
 from exchange.events import Blocked, Cancelled, Event, Refused, Rejected, Traded
 from exchange.rejects import Reason
@@ -20,7 +21,11 @@ from exchange.snapshot import dump, load
 from tests.model import Model, without_details
 from tests.streams import Stream
 
-CAUSES = {"request", "replace", "mass", "disconnect", "silence", "gate", "expired", "ioc", "fok", "self_trade"}
+CAUSES = {"request", "replace", "mass", "disconnect", "silence", "gate", "expired", "ioc", "fok", "self_trade", "rebased"}
+CHANGE_REASONS = (
+    "unknown_area", "unknown_interval", "halted", "unknown_rows", "invalid_limits", "limit_out_of_bounds", "insecure_failsafe",
+    "insecure_limits", "unknown_woken", "invalid_device_setting",
+)  # fmt: skip
 SEEDS = (1, 2, 3, 4)
 COMMANDS = 50_000
 
@@ -34,7 +39,7 @@ class Pair:
         self.met: Counter[str] = Counter()
         self.commands = 0
 
-    def apply(self, command: object) -> list[Event]:
+    def apply(self, command: Command) -> list[Event]:
         self.commands += 1
         events = self.engine.apply(command)
         got, expected = without_details(events), self.model.apply(command)
@@ -43,12 +48,15 @@ class Pair:
             self.met[type(event).__name__] += 1
             if isinstance(event, Rejected | Refused):
                 self.met[event.reason] += 1
+                self.met[f"{command.__struct_config__.tag} {event.reason}"] += 1
             elif isinstance(event, Cancelled):
                 self.met["cause " + event.cause] += 1
             elif isinstance(event, Blocked):
                 self.met["blocked partly" if event.secure_w else "blocked wholly"] += 1
             elif isinstance(event, Traded):
                 assert sum(leg.cash_mct for leg in event.legs) == 0
+                if isinstance(command, ChangeRows):
+                    self.met["trades of woken orders"] += 1
         return events
 
     def compare_state(self) -> None:
@@ -56,7 +64,7 @@ class Pair:
         engine, model = self.engine, self.model
         for area, known in model.areas.items():
             assert engine.cash(area) == model.cash(area)
-            assert sum(engine.cash(area).values()) == 0
+            assert engine.operator_cash(area) == model.operator_cash(area) == -sum(engine.cash(area).values())
             for start_ms in known.intervals:
                 assert engine.holdings(area, start_ms) == model.holdings(area, start_ms)
                 for direction in ("export", "import"):
@@ -88,6 +96,7 @@ def run(commands: int, seed: int, report_every: int = 0) -> Pair:
 def unmet(met: Counter[str]) -> list[str]:
     wanted = [reason.value for reason in Reason] + [f"cause {cause}" for cause in sorted(CAUSES)]
     wanted += [kind.__name__ for kind in Event.__args__] + ["blocked partly", "blocked wholly"]
+    wanted += [f"change_rows {reason}" for reason in CHANGE_REASONS] + ["trades of woken orders"]
     return [name for name in wanted if not met[name]]
 
 
