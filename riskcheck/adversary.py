@@ -1,11 +1,4 @@
-"""Searches for the point that breaks a limit: over one set of envelopes (a box), and over everything that trading can reach.
-
-`Limits` lists what must hold: each monitor of the dense model against one side of its range, at the end of the interface
-voltage range that is worse for it. Its measure f is negative while the limit holds: `|V| - V_max`, `V_min - |V|`, loading - 1.
-
-*Over a box* (`worst_of_box`): the corner that each limit's sensitivities point to, from several operating points, again from
-the corner found (a sign iteration, which for nearly linear f ends after two or three steps), structured corners, random
-corners and interior points, and single-customer flips from the worst corners. Up to 12 customers: every corner.
+"""Searches everything that trading can reach for the point that breaks a limit. (One set of envelopes: `riskcheck/box.py`.)
 
 *Over a polytope* (`Hunt`): points that are maximal in {x >= 0 : share x <= 1, x <= caps}, where each customer uses the one
 of its two rights that hurts. A point is grown from an order of customers, raising each right as far as the rows allow
@@ -29,69 +22,15 @@ import numpy.typing as npt
 from numba import njit
 from scipy.optimize import linprog
 
+from riskcheck.limits import KINDS, Limits
+
 if TYPE_CHECKING:
     from riskcheck.reduced import Reduced
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-EXHAUSTIVE_CUSTOMERS_MAX = 12
-KINDS = ("voltage_max", "voltage_min", "thermal")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Arrays [n_limits]; `kind` is a position in KINDS, `sense` +1 for upper and -1 for lower limits."""
-
-    monitor: Indices
-    kind: Indices
-    sense: Floats
-    bound: Floats
-
-    @classmethod
-    def of(cls, model: Reduced, *, extremal_only: bool = True) -> Limits:
-        monitors = model.monitors
-        chosen = monitors.is_extremal if extremal_only else np.ones(len(monitors.is_voltage), dtype=bool)
-        voltages, currents = np.flatnonzero(chosen & monitors.is_voltage), np.flatnonzero(chosen & ~monitors.is_voltage)
-        monitor = np.concatenate([voltages, voltages, currents])
-        kind = np.repeat([0, 1, 2], [len(voltages), len(voltages), len(currents)])
-        bound = np.where(kind == 1, monitors.low[monitor], monitors.high[monitor])
-        return cls(monitor, kind, np.where(kind == 1, -1.0, 1.0), bound)
-
-    def interfaces_pu(self, model: Reduced) -> tuple[tuple[Indices, float], ...]:
-        """Limits by the interface voltage at which they are worst: over-voltage at the upper end, all others at the lower."""
-        network = model.network
-        high, low = np.flatnonzero(self.kind == 0), np.flatnonzero(self.kind != 0)
-        return (high, network.interface_max_pu), (low, network.interface_min_pu)
-
-    def measure(self, model: Reduced, power_w: Floats) -> Floats:
-        """f of every limit at every point, [batch, n_limits]; +inf where there is no operating point."""
-        out = np.empty((len(power_w), len(self.monitor)))
-        for which, interface_pu in self.interfaces_pu(model):
-            values = model.values(model.solve(power_w, interface_pu), interface_pu, self.monitor[which])
-            f = self.sense[which] * (values - self.bound[which])
-            out[:, which] = np.where(np.isnan(f), np.inf, f)
-        return out
-
-    def gradients(self, model: Reduced, power_w: Floats) -> tuple[Floats, Floats]:
-        """f [n_limits] at one point and its gradient by right [n_limits, 2 n_customers]."""
-        f, gradient = np.empty(len(self.monitor)), np.empty((len(self.monitor), 2 * model.n_customers))
-        for which, interface_pu in self.interfaces_pu(model):
-            values, slopes = model.gradients(power_w, interface_pu, self.monitor[which])
-            f[which] = self.sense[which] * (values - self.bound[which])
-            gradient[which] = self.sense[which][:, None] * slopes
-        return f, gradient
-
-    def one(self, model: Reduced, limit: int, power_w: Floats) -> tuple[float, Floats]:
-        """f and gradient [2 n_customers] of one limit at one point."""
-        which = self.monitor[[limit]]
-        network = model.network
-        interface_pu = network.interface_max_pu if self.kind[limit] == 0 else network.interface_min_pu
-        values, slopes = model.gradients(power_w, interface_pu, which)
-        return float(self.sense[limit] * (values[0] - self.bound[limit])), self.sense[limit] * slopes[0]
-
-
-# ---------------------------------------------------------------- one set of envelopes
+__all__ = ["KINDS", "Climb", "Hunt", "Limits", "corners_by_gradient"]
 
 
 def corners_by_gradient(gradient: Floats, export_w: Floats, import_w: Floats) -> Floats:
@@ -99,73 +38,6 @@ def corners_by_gradient(gradient: Floats, export_w: Floats, import_w: Floats) ->
     n = len(export_w)
     up, down = gradient[:, :n] * export_w, gradient[:, n:] * import_w
     return np.where(np.maximum(up, down) <= 0, 0.0, np.where(up >= down, export_w, -import_w))
-
-
-def structured_corners(model: Reduced, export_w: Floats, import_w: Floats) -> Floats:
-    """All export, all import, none, and every way in which whole phases export or import."""
-    customers = model.network.customers
-    rows = [export_w, -import_w, np.zeros_like(export_w)]
-    if model.network.phases == 3:
-        first = np.array(["abc".index(c.phase[0]) for c in customers])
-        rows += [np.where((mask >> first) & 1, export_w, -import_w) for mask in range(1, 7)]
-    return np.array(rows)
-
-
-def worst_of_box(model: Reduced, limits: Limits, export_w: Floats, import_w: Floats, *, seed: int, full: bool) -> tuple[Floats, Floats]:
-    """Distinct points tried [m, n] in signed watts and f of every limit at each [m, n_limits]."""
-    rng = np.random.default_rng(seed)
-    n = len(export_w)
-    seen: set[bytes] = set()
-    points, measures = np.empty((0, n)), np.empty((0, len(limits.monitor)))
-
-    def attempt(candidates: Floats) -> None:
-        nonlocal points, measures
-        fresh = [row for row in candidates if row.tobytes() not in seen and not seen.add(row.tobytes())]  # type: ignore[func-returns-value]
-        if fresh:
-            points = np.vstack([points, fresh])
-            measures = np.vstack([measures, limits.measure(model, np.array(fresh))])
-
-    box = structured_corners(model, export_w, import_w)
-    attempt(box)
-    if n <= EXHAUSTIVE_CUSTOMERS_MAX:
-        masks = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-        attempt(np.where(masks == 1, export_w, -import_w))
-    for start in box:
-        attempt(corners_by_gradient(limits.gradients(model, start)[1], export_w, import_w))
-    for _ in range(3):
-        before = len(points)
-        for limit, point in _leaders(limits, measures, 24 if full else 6):
-            gradient = limits.gradients(model, points[point])[1]
-            attempt(corners_by_gradient(gradient[[limit]], export_w, import_w))
-        if len(points) == before:
-            break
-    draws = 2000 if full else 100
-    signs = rng.random((draws, n)) < rng.random((draws, 1))
-    depth = np.where(rng.random((draws, 1)) < 0.5, 1.0, rng.random((draws, n)))
-    attempt(np.where(signs, export_w, -import_w) * depth)
-    for _, point in _leaders(limits, measures, 12 if full else 2):
-        attempt(_flips(points[point], export_w, import_w))
-    return points, measures
-
-
-def _leaders(limits: Limits, measures: Floats, per_kind: int) -> list[tuple[int, int]]:
-    """(limit, point) of the limits of each kind that came nearest to being broken."""
-    best = measures.max(axis=0)
-    leaders: list[int] = []
-    for kind in range(len(KINDS)):
-        of_kind = np.flatnonzero(limits.kind == kind)
-        leaders += of_kind[np.argsort(-best[of_kind], kind="stable")[:per_kind]].tolist()
-    return [(limit, int(measures[:, limit].argmax())) for limit in leaders]
-
-
-def _flips(point: Floats, export_w: Floats, import_w: Floats) -> Floats:
-    """The point with each customer's power in turn at the other end of its envelope."""
-    rows = np.repeat(point[None], len(point), axis=0)
-    np.fill_diagonal(rows, np.where(point > 0, -import_w, export_w))
-    return rows
-
-
-# ---------------------------------------------------------------- everything that trading can reach
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

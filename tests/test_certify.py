@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-import riskcheck.adversary as adversary
+import riskcheck.box as box
 from envelopes.allocate import max_min
 from riskcheck.certify import Certificate, Certifier, certify, describe
 from riskcheck.network import load
@@ -93,9 +93,9 @@ def test_the_search_finds_what_trying_every_corner_finds(monkeypatch: pytest.Mon
     rng = np.random.default_rng(0)
     for _ in range(5):
         export, imports = rng.integers(0, 30_000, 8).astype(float), rng.integers(0, 30_000, 8).astype(float)
-        every = adversary.worst_of_box(certifier.model, certifier.limits, export, imports, seed=0, full=False)[1].max(axis=0)
-        monkeypatch.setattr(adversary, "EXHAUSTIVE_CUSTOMERS_MAX", 0)
-        found = adversary.worst_of_box(certifier.model, certifier.limits, export, imports, seed=0, full=False)[1].max(axis=0)
+        every = searched(certifier, export, imports)
+        monkeypatch.setattr(box, "EXHAUSTIVE_INJECTORS_MAX", 0)
+        found = searched(certifier, export, imports)
         monkeypatch.undo()
         near = every > -0.02
         assert found[near] == pytest.approx(every[near], abs=1e-9)
@@ -138,3 +138,9 @@ def test_corners_are_described_by_phase() -> None:
     }
     for powers, words in told.items():
         assert describe(network, np.array(powers, dtype=float)) == words
+
+
+def searched(certifier: Certifier, export_w: Any, import_w: Any) -> Any:
+    """The greatest f of every limit that a quick search finds."""
+    where = box.Box.of(certifier.network, export_w, import_w)
+    return box.Adversary(certifier.model, certifier.model, certifier.limits, where, box.EFFORTS["quick"], seed=0).search().f

@@ -1,0 +1,282 @@
+"""The adversary: searches one set of envelopes for the point that breaks a limit. The envelopes are a box, low <= p <= high.
+
+Each injector (customers, then passives with their forecasts) may be anywhere in its range at any moment, so the envelopes are
+secure if every point of the box is. The measures f of `riskcheck/limits.py` are nearly linear, so nearly every worst point is a
+corner, and the signs of a gradient say which. What a gradient at one point does not see is looked for by other means:
+
+*structured*   all export, all import, whole phases against each other; with forecasts at either end
+*branches*     what stands behind a branch exports, the rest imports; the reverse; the rest idle; phase by phase
+*signs*        the corner that each limit's gradient points to, from no load and from the joint corners
+*exhaustive*   every corner, where at most 12 injectors are free
+*random*       corners with any share of exporters, also phase by phase, and points inside
+*climb*        from the worst point of the limits nearest to breaking, towards the corner their gradient points to there; where f
+               bends down on the way, to the top of the parabola: with no tap changer a voltage can peak inside the box
+*flips*        from those points, each injector in turn to its other end, and all flips that helped together
+
+Everything is seeded; the same seed gives the same search. Of each limit only the worst point is kept, so that memory does not
+grow with the search.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from riskcheck.limits import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from riskcheck.limits import Engine, Limits
+    from riskcheck.network import Network
+    from riskcheck.reduced import Reduced
+
+    Floats = npt.NDArray[np.float64]
+    Indices = npt.NDArray[np.int64]
+    Flags = npt.NDArray[np.bool_]
+
+EXHAUSTIVE_INJECTORS_MAX = 12
+CHUNK_BYTES = 2**25  # of measures at a time
+SMALLEST_RISE = 1e-9
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard to search. `leaders` are the limits per kind and phase that are followed, `signs` those whose gradient is tried."""
+
+    leaders: int
+    rounds: int
+    signs: int
+    draws: int
+    flips: int
+    branches: int
+    confirmed: int  # points per kind of limit that a second engine repeats
+
+
+EFFORTS = {
+    "quick": Effort(leaders=2, rounds=4, signs=40, draws=100, flips=64, branches=40, confirmed=4),
+    "full": Effort(leaders=8, rounds=10, signs=400, draws=2000, flips=400, branches=400, confirmed=16),
+}
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where every injector may be, in watts, export positive, [n_injectors]."""
+
+    low_w: Floats
+    high_w: Floats
+
+    @classmethod
+    def of(cls, network: Network, export_w: Floats, import_w: Floats) -> Box:
+        low, high = [p.low_w for p in network.passives], [p.high_w for p in network.passives]
+        return cls(np.concatenate([-import_w, low]), np.concatenate([export_w, high]))
+
+    def corners(self, is_high: Flags) -> Floats:
+        return np.asarray(np.where(is_high, self.high_w, self.low_w))
+
+    @property
+    def idle_w(self) -> Floats:
+        """The point nearest to no power at all."""
+        return np.asarray(np.clip(0.0, self.low_w, self.high_w))
+
+    def steepest(self, gradient: Floats) -> Floats:
+        """For each gradient by right [m, 2n], the point [m, n] of the box that maximises the linear function.
+
+        A power is worth its export gradient above zero and its import gradient below; where both fall, zero is best.
+        """
+        n = len(self.low_w)
+        ends = (self.high_w, self.low_w, self.idle_w)
+        worth = [gradient[:, :n] * np.maximum(p, 0.0) + gradient[:, n:] * np.maximum(-p, 0.0) for p in ends]
+        return np.asarray(np.choose(np.argmax(worth, axis=0), ends))
+
+
+@dataclass
+class Found:
+    """The worst point of every limit: its measure f, its row in `points`, the strategy that found it. `tried` counts points."""
+
+    f: Floats
+    row: Indices
+    points: Floats
+    strategy: list[str] = field(default_factory=list)  # of each row of points
+    tried: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def nothing(cls, n_limits: int, n_injectors: int) -> Found:
+        return cls(np.full(n_limits, -np.inf), np.zeros(n_limits, dtype=np.int64), np.empty((0, n_injectors)))
+
+    def add(self, points: Floats, f: Floats, strategy: Sequence[str]) -> None:
+        """Keeps the points that are worse for some limit than all before. f: [n_points, n_limits]."""
+        self.tried.update(strategy)
+        best = f.argmax(axis=0)
+        height = f[best, np.arange(f.shape[1])]
+        is_worse = height > self.f
+        rows, position = np.unique(best[is_worse], return_inverse=True)
+        self.row[is_worse] = len(self.points) + position
+        self.f[is_worse] = height[is_worse]
+        self.points = np.vstack([self.points, points[rows]])
+        self.strategy += [strategy[row] for row in rows]
+        self._forget()
+
+    def _forget(self) -> None:
+        kept, self.row = np.unique(self.row, return_inverse=True)
+        self.points, self.strategy = self.points[kept], [self.strategy[row] for row in kept]
+
+
+class Adversary:
+    """One search of one box."""
+
+    def __init__(self, model: Reduced, engine: Engine, limits: Limits, box: Box, effort: Effort, seed: int) -> None:
+        self._model, self._engine, self._limits, self._box, self._effort = model, engine, limits, box, effort
+        self._rng = np.random.default_rng(seed)
+        self._free = np.flatnonzero(box.low_w < box.high_w)
+        self._phase = phases(model.network)
+        self.found = Found.nothing(len(limits.monitor), len(box.low_w))
+
+    def search(self) -> Found:
+        self._structured()
+        if len(self._free) <= EXHAUSTIVE_INJECTORS_MAX:
+            self._exhaustive()
+        self._signs()
+        self._random()
+        self._branches()
+        self._climb()
+        self._flips()
+        self._climb()
+        return self.found
+
+    def _strike(self, strategy: str, points: Floats) -> None:
+        """Measures distinct points."""
+        points = np.unique(points, axis=0)
+        self._strike_each(strategy, np.zeros(len(points), dtype=np.int64), points)
+
+    def _strike_each(self, strategy: str, limit: Indices, points: Floats) -> Floats:
+        """Measures points [m, n], and returns the f of limit[m] at its own point."""
+        f = np.empty(len(points))
+        for some in pieces(len(points), len(self._limits.monitor)):
+            measured = self._limits.measure(self._engine, points[some])
+            f[some] = measured[np.arange(len(measured)), limit[some]]
+            self.found.add(points[some], measured, [strategy] * len(measured))
+        return f
+
+    def _leaders(self, count: int) -> Indices:
+        """Of each kind of limit and each phase, the limits that came nearest to breaking."""
+        limits, f = self._limits, self.found.f
+        group = limits.kind * 8 + self._model.monitors.phase[limits.monitor]
+        order = np.argsort(-f, kind="stable")
+        return np.concatenate([order[group[order] == g][:count] for g in np.unique(group)])
+
+    def _structured(self) -> None:
+        masks = [np.isin(self._phase, [p for p in range(3) if mask >> p & 1]) for mask in range(8)]
+        is_high = np.array(masks)
+        is_passive = np.arange(len(self._phase)) >= len(self._model.network.customers)
+        self._strike("structured", np.vstack([self._box.corners(is_high), self._box.corners(is_high ^ is_passive), self._box.idle_w]))
+
+    def _exhaustive(self) -> None:
+        is_high = np.zeros((2 ** len(self._free), len(self._phase)), dtype=bool)
+        is_high[:, self._free] = (np.arange(len(is_high))[:, None] >> np.arange(len(self._free))) & 1
+        self._strike("exhaustive", self._box.corners(is_high))
+
+    def _signs(self) -> None:
+        """Towards the gradients at no load and at both joint corners."""
+        nearest = self._limits.chosen(self._leaders(self._effort.signs))
+        for start in (self._box.idle_w, self._box.high_w, self._box.low_w):
+            self._strike("signs", self._box.steepest(nearest.slopes(self._model, start[None])))
+
+    def _random(self) -> None:
+        rng, draws, n = self._rng, self._effort.draws, len(self._phase)
+        odds = np.where(rng.random((draws, 1)) < 0.5, rng.random((draws, 1)), rng.random((draws, 3))[:, self._phase])
+        share = (rng.random((draws, n)) < odds).astype(float)
+        inside = rng.random((draws, n)) < rng.choice([0.0, 0.0, 0.1, 1.0], (draws, 1))
+        share = np.where(inside, rng.random((draws, n)), share)
+        self._strike("random", self._box.low_w + share * (self._box.high_w - self._box.low_w))
+
+    def _branches(self) -> None:
+        """The branches nearest to their ratings first; behind which injectors stand is read from what they send through."""
+        limits, model = self._limits, self._model
+        currents = np.flatnonzero(limits.kind == KINDS.index("thermal"))
+        order = currents[np.argsort(-self.found.f[currents], kind="stable")]
+        element, first = np.unique(model.monitors.element[limits.monitor[order]], return_index=True)
+        chosen = element[np.argsort(first, kind="stable")][: self._effort.branches]
+        behind = np.array([_behind(model, branch) for branch in chosen])
+        self._strike("branches", np.vstack([self._opposed(inside) for inside in np.unique(behind, axis=0)]))
+
+    def _opposed(self, behind: Flags) -> Floats:
+        """What is behind a branch against the rest, as a whole and phase by phase."""
+        box = self._box
+        masks = [behind] if self._model.network.phases == 1 else [behind, *(behind & (self._phase == p) for p in range(3))]
+        points = [box.corners(is_high) for mask in masks for is_high in (mask, ~mask)]
+        points += [np.where(behind, corner, box.idle_w) for corner in points]
+        return np.array(points)
+
+    def _climb(self) -> None:
+        found, limits = self.found, self._limits
+        for _ in range(self._effort.rounds):
+            leaders = self._leaders(self._effort.leaders)
+            start, height = found.points[found.row[leaders]], found.f[leaders]
+            corner = self._box.steepest(limits.chosen(leaders).slopes(self._model, start))
+            moves = (corner != start).any(axis=1)
+            leaders, start, corner, height = leaders[moves], start[moves], corner[moves], height[moves]
+            if not len(leaders):
+                return
+            at_corner = self._strike_each("climb", leaders, corner)
+            halfway = self._strike_each("climb", leaders, (start + corner) / 2)
+            step = _summit(height, halfway, at_corner)
+            bends = np.flatnonzero(step > 0)
+            self._strike("climb", start[bends] + step[bends, None] * (corner[bends] - start[bends]))
+            if (found.f[leaders] <= height + SMALLEST_RISE).all():
+                return
+
+    def _flips(self) -> None:
+        for limit in self._leaders(self._effort.leaders):
+            point, height = self.found.points[self.found.row[limit]], self.found.f[limit]
+            flips = self._flipped(limit, point)
+            f = self._strike_each("flips", np.full(len(flips), limit), flips)
+            helps = flips[f > height]
+            if len(helps):
+                self._strike("flips", np.where((helps != point).any(axis=0), self._other_end(point), point)[None])
+
+    def _flipped(self, limit: int, point: Floats) -> Floats:
+        """The point with one injector at its other end, for the injectors whose gradient says least about which end is worse."""
+        box = self._box
+        gradient = self._limits.chosen(np.array([limit])).slopes(self._model, point[None])[0]
+        n = len(point)
+        pull = np.maximum(np.abs(gradient[:n]), np.abs(gradient[n:])) * (box.high_w - box.low_w)
+        doubtful = self._free[np.argsort(pull[self._free], kind="stable")[: self._effort.flips]]
+        rows = np.repeat(point[None], len(doubtful), axis=0)
+        rows[np.arange(len(doubtful)), doubtful] = self._other_end(point)[doubtful]
+        return rows
+
+    def _other_end(self, point: Floats) -> Floats:
+        return self._box.corners(point < (self._box.low_w + self._box.high_w) / 2)
+
+
+def pieces(count: int, width: int) -> Iterator[slice]:
+    """Slices of `count` rows of `width` floats, small enough to work on."""
+    size = max(16, CHUNK_BYTES // (8 * width))
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def _summit(start: Floats, halfway: Floats, end: Floats) -> Floats:
+    """Where between 0 and 1 the parabola through three values peaks; 0 where it does not peak on the way."""
+    with np.errstate(all="ignore"):
+        bend, rise = 2 * (start + end - 2 * halfway), 4 * halfway - 3 * start - end
+        step = -rise / (2 * bend)
+    return np.where((bend < 0) & (step > 0) & (step < 1), step, 0.0)
+
+
+def _behind(model: Reduced, branch: int) -> Flags:
+    """Which injectors send most of their current through a branch [n_injectors]; in a meshed network more than half of the most."""
+    monitors = model.monitors
+    pull = np.abs(model.H[(monitors.element == branch) & ~monitors.is_voltage]).max(axis=0)
+    return np.asarray(((pull > 0.5 * pull.max()) @ (model.share != 0)) > 0)
+
+
+def phases(network: Network) -> Indices:
+    """The first phase of every injector, 0 to 2."""
+    names = [*(customer.phase for customer in network.customers), *(passive.phase for passive in network.passives)]
+    return np.array(["abc".index(name[0]) for name in names])
