@@ -1,245 +1,221 @@
-"""Does a trade that the rows accept ever break a limit in AC? Drives holdings to saturation and lets an adversary look.
+"""Does a trade that the rows accept ever break a limit in AC? Drives holdings to saturation and lets two adversaries look.
 
-    python -m benchmarks.false_accepts --trades 100000 --seed 1
+    python -m benchmarks.false_accepts                       all nine networks, 1,000,000 trades
+    python -m benchmarks.false_accepts --network cigre-lv --trades 10000 --seed 7
 
-A campaign starts from an allocation (max-min, failsafe, or a random maximal one) and pushes holdings with random trades
-through `Headroom`, exactly as the exchange does: between any two rights, down to zero and up to the connection's rating.
-Campaigns have a mood: some trade at random, some concentrate rights on one phase, on a few customers, on the far end of the
-feeder, or on the customers that load one row. Then the operator sells all headroom that is left, in random order, so that
-holdings are saturated. Half-way and at the end `riskcheck.certify` searches the box for a corner that breaks a limit. A
-false accept is a margin below the tolerance, 1e-6 pu or 0.01 % of a rating. Exit status 1 if there is one.
+Campaigns of random trades (`benchmarks/campaigns.py`) start from fair, greedy and lopsided allocations. On their way, and when no
+right can rise any more, the box of the holdings is searched for a point that breaks a limit: by `riskcheck.certify`, which follows
+sensitivities of the dense model, and by `benchmarks/blind_adversary.py`, which breeds corners in power-grid-model and knows of
+no sensitivity. A false accept is a state in which either finds a margin below the tolerance: 1e-6 pu, or 0.01 % of a rating.
+Two processes share the networks. Exit codes: 0 none, 1 a false accept, 2 a network that cannot be read or traded on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shlex
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from envelopes.allocate import max_min
+from benchmarks.blind_adversary import BlindAdversary
+from benchmarks.campaigns import Campaign
+from benchmarks.measure import load_average, machine
+from benchmarks.networks import Case, chosen, ready
 from riskcheck.certify import TOLERANCE, Certifier
-from riskcheck.headroom import Headroom
-from riskcheck.linearise import build
-from riskcheck.network import DEFAULT_NETWORK, Network, load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from benchmarks.blind_adversary import Found
     from riskcheck.certify import Certificate
+    from riskcheck.network import Network
     from riskcheck.polytope import Polytope
 
-    Watts = NDArray[np.int64]
+    Tell = Callable[[str, int, str], None]
 
-MOODS = ("random", "one phase", "few customers", "one row", "exports only", "imports only")
-STARTS = ("max-min", "failsafe", "random maximal")
+KINDS = ("voltage_max", "voltage_min", "thermal")
+FULL_EVERY = 5  # certificates of full effort
+CHECKS = 3  # of a campaign: twice on the way, and at saturation
+TIGHTEST = 16  # rows whose own corners the blind adversary starts from
+PROCESSES = 2
 
 
 @dataclass
 class Tally:
-    """What happened so far."""
+    """What happened on one network so far. `broken` has the first states that a limit breaks in, to look at them again."""
 
+    network: str
+    customers: int
+    buses: int
+    rows: int
+    network_hash: str
+    rows_hash: str
     trades: int = 0
     accepted: int = 0
-    moved_w: int = 0
     sales: int = 0
-    certificates: int = 0
+    campaigns: int = 0
+    states: int = 0
     corners: int = 0
-    confirmed: int = 0
+    corners_blind: int = 0
     false_accepts: int = 0
-    margins: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOLERANCE, np.inf))
+    seconds: float = 0.0
+    margins: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, np.inf))
     worst: dict[str, str] = field(default_factory=dict)
+    broken: list[dict[str, Any]] = field(default_factory=list)
 
-    def note(self, certificate: Certificate, circumstances: str) -> None:
-        self.certificates += 1
+    def note(self, certificate: Certificate, found: Found, circumstances: str, limits_w: NDArray[np.int64]) -> None:
+        self.states += 1
         self.corners += certificate.points_tried
-        self.confirmed += certificate.points_confirmed
-        self.false_accepts += not certificate.secure
-        found = (certificate.margin_voltage_max_pu, certificate.margin_voltage_min_pu, certificate.margin_thermal)
-        corners = (
-            max(certificate.highest_voltages, key=lambda v: v.voltage_pu).corner,
-            min(certificate.lowest_voltages, key=lambda v: v.voltage_pu).corner,
-            certificate.worst_branch.corner,
-        )
-        for kind, margin, corner in zip(TOLERANCE, found, corners, strict=True):
+        self.corners_blind += found.flows
+        certified = (certificate.margin_voltage_max_pu, certificate.margin_voltage_min_pu, certificate.margin_thermal)
+        margins = np.minimum(certified, found.margins)
+        for kind, margin, mine in zip(KINDS, margins.tolist(), found.margins, strict=True):
             if margin < self.margins[kind]:
                 self.margins[kind] = margin
-                self.worst[kind] = f"{circumstances}; {corner}"
+                self.worst[kind] = f"{circumstances}, found by {'the blind adversary' if mine == margin else 'certify'}"
+        if not certificate.secure or (margins < [-TOLERANCE[kind] for kind in KINDS]).any():
+            self.false_accepts += 1
+            if len(self.broken) < 3:
+                self.broken.append({"state": circumstances, "margins": margins.tolist(), "limits_w": limits_w.tolist()})
 
 
-class Campaign:
-    """Holdings on their way from an allocation to saturation."""
+class Fuzz:
+    """One network under fuzz."""
 
-    def __init__(self, network: Network, polytope: Polytope, limits_w: Watts, rng: np.random.Generator, mood: str) -> None:
-        self._network, self._polytope, self._rng = network, polytope, rng
-        self._caps = network.caps_w()
-        self.limits_w = limits_w.copy()
-        self._headroom = Headroom(polytope, limits_w)
-        self._weight = self._buyers(mood)
+    def __init__(self, case: Case, seed: int, tell: Tell) -> None:
+        self._case, self._tell = case, tell
+        self._network, feeder = ready(case.name, lambda phrase, _: tell(case.name, 0, phrase))
+        self._fair = np.array(feeder.export_w + feeder.import_w)
+        self._polytope = feeder.polytope
+        self._certifier, self._blind = Certifier(self._network), BlindAdversary(self._network)
+        self._rng = np.random.default_rng([seed, int(self._network.content_hash[:8], 16)])
+        self.tally = _empty(case.name, self._network, self._polytope)
 
-    def _buyers(self, mood: str) -> NDArray[np.float64]:
-        """How likely each right is to buy; the rest sells."""
-        rng, network = self._rng, self._network
-        n = len(network.customers)
-        weight = np.full(2 * n, 0.02)
-        if mood == "random":
-            weight[:] = 1.0
-        elif mood == "one phase":
-            phase = rng.choice(sorted({c.phase for c in network.customers}))
-            on = np.array([c.phase == phase for c in network.customers])
-            exporting = rng.random() < 0.5
-            weight[:n][on == exporting] = 1.0
-            weight[n:][on != exporting] = 1.0
-        elif mood == "few customers":
-            weight[rng.choice(2 * n, size=max(2, n // 8), replace=False)] = 1.0
-        elif mood == "one row":
-            row = self._polytope.columns[:, rng.integers(self._polytope.n_rows)]
-            weight += row / max(1, row.max())
-        else:
-            weight[: n if mood == "exports only" else None] = 1.0
-            if mood == "imports only":
-                weight[:n] = 0.02
-        return np.asarray(weight / weight.sum())
+    def run(self, trades: int) -> Tally:
+        began = time.perf_counter()
+        campaigns = min(self._case.campaigns, trades)
+        shares = np.diff(np.linspace(0, trades, campaigns + 1).astype(int))
+        for number, share in enumerate(shares.tolist()):
+            self._campaign(Campaign(self._network, self._polytope, self._fair, self._rng, number), number, share)
+            self.tally.seconds = round(time.perf_counter() - began, 1)
+            self._tell(self._case.name, share, "")
+        return self.tally
 
-    def trade(self, count: int, tally: Tally) -> None:
-        rng = self._rng
-        rights = len(self._weight)
-        buyers = rng.choice(rights, size=count, p=self._weight)
-        away = 1 / self._weight
-        sellers = rng.choice(rights, size=count, p=away / away.sum())
-        wanted = np.exp(rng.uniform(0, np.log(10_000), count)).astype(np.int64)
-        for buyer, seller, watts in zip(buyers.tolist(), sellers.tolist(), wanted.tolist(), strict=True):
-            tally.trades += 1
-            most = min(watts, int(self.limits_w[seller]), int(self._caps[buyer] - self.limits_w[buyer]))
-            if buyer == seller or most <= 0:
+    def _campaign(self, campaign: Campaign, number: int, trades: int) -> None:
+        for check, part in enumerate(np.diff(np.linspace(0, trades, CHECKS + 1).astype(int)).tolist()):
+            campaign.trade(part)
+            last = check == CHECKS - 1
+            if last:
+                campaign.sell_headroom()
+            self._look(campaign, f"campaign {number} from {campaign.start}, mood {campaign.mood}", full=last and number % FULL_EVERY == 0)
+        tally = self.tally
+        tally.campaigns += 1
+        tally.trades += campaign.trades
+        tally.accepted += campaign.accepted
+        tally.sales += campaign.sales
+
+    def _look(self, campaign: Campaign, circumstances: str, *, full: bool) -> None:
+        rng, held = self._rng, campaign.limits_w
+        export_w, import_w = held[: len(held) // 2], held[len(held) // 2 :]
+        certificate = self._certifier.certify(export_w, import_w, seed=int(rng.integers(2**31)), effort="full" if full else "quick")
+        corners = tight_corners(self._polytope, campaign.residual, held)
+        found = self._blind.search(export_w.astype(float), import_w.astype(float), rng, self._case.flows, corners)
+        self.tally.note(certificate, found, circumstances, held)
+
+
+def tight_corners(polytope: Polytope, residual: NDArray[np.int64], limits_w: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For the rows with the least headroom, who exports at the corner that the row itself thinks the worst: [m, n_customers]."""
+    rows = np.argsort(residual, kind="stable")[:TIGHTEST]
+    used = polytope.columns[:, rows].T.astype(float) * limits_w
+    half = len(limits_w) // 2
+    return np.asarray(used[:, :half] >= used[:, half:])
+
+
+def _empty(name: str, network: Network, polytope: Polytope) -> Tally:
+    hashes = network.content_hash, polytope.content_hash
+    return Tally(name, len(network.customers), network.n_buses, polytope.n_rows, *hashes)
+
+
+_news: Any = None  # in a worker process: where it tells its progress
+
+
+def _employ(news: Any) -> None:
+    global _news
+    _news = news
+
+
+def _work(case: Case, trades: int, seed: int) -> Tally:
+    return Fuzz(case, seed, lambda *news: _news.put(news)).run(trades)
+
+
+def run(cases: Sequence[Case], trades: int, seed: int, tell: Tell, processes: int = PROCESSES) -> list[Tally]:
+    """All networks, in their order. tell(network, trades done since, phrase) is called in this process."""
+    context = get_context("spawn")
+    news = context.Queue()
+    shares = np.diff(np.linspace(0, trades, len(cases) + 1).astype(int)).tolist()
+    with ProcessPoolExecutor(min(processes, len(cases)), context, _employ, (news,)) as pool:
+        tallies = [pool.submit(_work, case, share, seed) for case, share in zip(cases, shares, strict=True)]
+        while not all(tally.done() for tally in tallies):
+            try:
+                tell(*news.get(timeout=0.5))
+            except Empty:
                 continue
-            moved = self._headroom.trade(buyer, seller, most)
-            self.limits_w[buyer] += moved
-            self.limits_w[seller] -= moved
-            tally.accepted += moved > 0
-            tally.moved_w += moved
-
-    def sell_headroom(self, tally: Tally) -> None:
-        """The operator sells what is left, buyers of the mood first, until no right can rise."""
-        order = self._rng.choice(len(self._weight), size=len(self._weight), replace=False, p=self._weight)
-        for right in order.tolist():
-            room = min(self._headroom.room_w(right), int(self._caps[right] - self.limits_w[right]))
-            if room > 0:
-                self._headroom.change(right, room)
-                self.limits_w[right] += room
-                tally.sales += 1
-        self._headroom.check(self.limits_w)
-
-
-def _random_maximal(polytope: Polytope, caps_w: Watts, rng: np.random.Generator) -> Watts:
-    limits = np.zeros(len(caps_w), dtype=np.int64)
-    headroom = Headroom(polytope, limits)
-    for right in rng.permutation(len(caps_w)).tolist():
-        rise = min(headroom.room_w(right), int(caps_w[right]))
-        headroom.change(right, rise)
-        limits[right] = rise
-    return limits
-
-
-def run(network: Network, trades: int, seed: int, per_campaign: int, tell: Any) -> tuple[Tally, Polytope, float]:
-    """All campaigns. tell(done, tally) is called after each."""
-    started = time.perf_counter()
-    polytope = build(network)
-    built_s = time.perf_counter() - started
-    certifier = Certifier(network)
-    rng = np.random.default_rng(seed)
-    caps, floors = network.caps_w(), network.floors_w()
-    half = len(caps) // 2
-    fair = max_min(polytope, floors, caps).limits_w
-    tally = Tally()
-    campaign_number = 0
-    while tally.trades < trades:
-        start, mood = STARTS[campaign_number % len(STARTS)], MOODS[campaign_number // len(STARTS) % len(MOODS)]
-        limits = fair if start == "max-min" else floors if start == "failsafe" else _random_maximal(polytope, caps, rng)
-        campaign = Campaign(network, polytope, limits, rng, mood)
-        count = min(per_campaign, trades - tally.trades)
-        for part, effort in ((count - count // 2, "quick"), (count // 2, "full" if campaign_number % 10 == 0 else "quick")):
-            campaign.trade(part, tally)
-            if effort == "full" or part == count // 2:
-                campaign.sell_headroom(tally)
-            held = campaign.limits_w
-            certificate = certifier.certify(held[:half], held[half:], seed=int(rng.integers(2**31)), effort=effort)
-            tally.note(certificate, f"campaign {campaign_number} from {start}, mood {mood}")
-        campaign_number += 1
-        tell(tally.trades, tally)
-    return tally, polytope, built_s
+        return [tally.result() for tally in tallies]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.false_accepts", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--trades", type=int, default=100_000, help="random trades to try (default 100000)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--network", default=DEFAULT_NETWORK, help="builtin name or pandapower JSON file")
-    parser.add_argument("--per-campaign", type=int, default=400, help="trades between two fresh starts (default 400)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    args = parser.parse_args(arguments)
+    """Fuzzes the networks that were asked for, prints a table and says by the exit code whether any trade was a false accept."""
+    args = _parser().parse_args(arguments)
+    began = time.perf_counter()
+    try:
+        tallies = _watched(chosen(args.network), args.trades, args.seed)
+    except ValueError as error:
+        print(f"false_accepts: {error}", file=sys.stderr)
+        return 2
+    given = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "-m", "benchmarks.false_accepts", *given])
+    figures = {"command": command, "machine": machine(), "load": load_average(), "seconds": round(time.perf_counter() - began, 1)}
+    if args.json:
+        print(json.dumps(figures | {"networks": [asdict(tally) for tally in tallies]}))
+    else:
+        from benchmarks.tables import fuzz, printer
+
+        printer(quiet=False)(fuzz(figures, tallies))
+    return 1 if any(tally.false_accepts for tally in tallies) else 0
+
+
+def _watched(cases: Sequence[Case], trades: int, seed: int) -> list[Tally]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    network = load(args.network)
-    started = time.perf_counter()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("building rows", total=args.trades)
+        task = progress.add_task("trades", total=trades)
 
-        def tell(done: int, tally: Tally) -> None:
-            worst = min(tally.margins["voltage_max"], tally.margins["voltage_min"])
-            text = f"trades, {tally.corners:,} corners, smallest margin {worst:+.5f} pu {tally.margins['thermal']:+.2%}"
-            progress.update(task, completed=done, description=text)
+        def tell(network: str, done: int, phrase: str) -> None:
+            progress.update(task, advance=done, description=f"{network}: {phrase or 'trades'}")
 
-        tally, polytope, built_s = run(network, args.trades, args.seed, args.per_campaign, tell)
-    result = {
-        "network": network.name,
-        "network_hash": network.content_hash,
-        "rows_hash": polytope.content_hash,
-        "rows": polytope.n_rows,
-        "rows_built_s": round(built_s, 1),
-        "trades": tally.trades,
-        "accepted": tally.accepted,
-        "moved_w": tally.moved_w,
-        "headroom_sales": tally.sales,
-        "certificates": tally.certificates,
-        "corners": tally.corners,
-        "corners_confirmed": tally.confirmed,
-        "margins": tally.margins,
-        "worst": tally.worst,
-        "false_accepts": tally.false_accepts,
-        "seconds": round(time.perf_counter() - started, 1),
-        "machine": f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}",
-        "command": shlex.join(["python", "-m", "benchmarks.false_accepts", *(sys.argv[1:] if arguments is None else arguments)]),
-    }
-    print(json.dumps(result) if args.json else _text(result))
-    return 1 if tally.false_accepts else 0
+        return run(cases, trades, seed, tell)
 
 
-def _text(result: dict[str, Any]) -> str:
-    margins = result["margins"]
-    lines = [
-        f"{result['network']}: {result['rows']} rows, built in {result['rows_built_s']} s",
-        f"{result['trades']:,} trades tried, {result['accepted']:,} accepted, {result['moved_w'] / 1e3:,.0f} kW moved",
-        f"{result['headroom_sales']:,} sales of left-over headroom",
-        f"{result['certificates']:,} certificates: {result['corners']:,} corners, {result['corners_confirmed']:,} also in power-grid-model",
-        f"smallest margins: over-voltage {margins['voltage_max']:+.6f} pu, under-voltage {margins['voltage_min']:+.6f} pu",
-        f"                  thermal {margins['thermal']:+.3%} of rating",
-        *(f"  {kind}: {where}" for kind, where in result["worst"].items()),
-        f"false accepts: {result['false_accepts']}",
-        f"{result['seconds']} s on {result['machine']}",
-        f"command: {result['command']}",
-    ]
-    return "\n".join(lines)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.false_accepts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--network", action="append", default=[], help="only this one: a name or a file; may be repeated")
+    parser.add_argument("--trades", type=int, default=1_000_000, help="random trades to try, on all networks together (default 1000000)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    return parser
 
 
 if __name__ == "__main__":

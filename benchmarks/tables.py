@@ -11,6 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from benchmarks.check import CheckFigures
     from benchmarks.engine import EngineFigures
+    from benchmarks.false_accepts import Tally
     from benchmarks.measure import Spread
     from benchmarks.order_to_ack import Figures
     from benchmarks.replay_speed import ReplayFigures
@@ -118,6 +119,26 @@ def replay(figures: ReplayFigures) -> RenderableType:
     for name, per_s in rows:
         table.add_row(name, f"{per_s:,}", f"{per_s / figures.verify_per_s:.2f}")
     return Group(table, f"{figures.journal_bytes_per_command} bytes of journal per command; digest {figures.digest}\n")
+
+
+def fuzz(figures: dict[str, Any], tallies: list[Tally]) -> RenderableType:
+    title = "Trades that the rows accept, and what two adversaries find in AC"
+    table = _table(
+        title, "network", "customers", "buses", "rows", "trades", "accepted", "corners", "blind", "over", "under", "load", "false"
+    )
+    for one in tallies:
+        margins = [f"{one.margins['voltage_max']:+.5f}", f"{one.margins['voltage_min']:+.5f}", f"{one.margins['thermal']:+.3%}"]
+        counts = (one.customers, one.buses, one.rows, one.trades, one.accepted, one.corners, one.corners_blind)
+        table.add_row(one.network, *(f"{count:,}" for count in counts), *margins, f"{one.false_accepts}")
+    states, false = sum(one.states for one in tallies), sum(one.false_accepts for one in tallies)
+    trades, accepted = sum(one.trades for one in tallies), sum(one.accepted for one in tallies)
+    corners = sum(one.corners + one.corners_blind for one in tallies)
+    note = (
+        "over, under: smallest margins to the voltage limits, pu; load: to the ratings; both adversaries, all states.\n"
+        f"{trades:,} trades, {accepted:,} accepted, {states:,} states certified, {corners:,} corners: {false} false accepts\n"
+        f"$ {figures['command']}   {figures['seconds']:.0f} s, load average {figures['load']}\n{figures['machine']['processor']}"
+    )
+    return Group(table, note, *(f"{one.network}, {kind}: {where}" for one in tallies if false for kind, where in one.worst.items()))
 
 
 def _pair(table: Table, loop: str, echo: Spread, ack: Spread) -> None:
