@@ -23,6 +23,7 @@ from exchange.events import (
     IntervalRetired,
     Replaced,
     Resumed,
+    RowsChanged,
     Traded,
 )
 from gateway import topics, wire
@@ -96,6 +97,9 @@ class MarketData:
                 self._touch((event.area, event.interval_ms, event.direction)).blocked_count += 1
             case IntervalOpened():
                 self._open(event.area, event.interval_ms)
+            case RowsChanged():
+                self._changed_areas[event.area] = None
+                self._dirty.update(((event.area, event.interval_ms, direction), None) for direction in DIRECTIONS)
             case GateClosed():
                 self._changed_areas[event.area] = None
             case IntervalRetired():
@@ -169,7 +173,8 @@ class MarketData:
         intervals = []
         for start_ms, interval in sorted(mirrored.intervals.items()):
             phase: Literal["open", "halted", "closed"] = "halted" if self._mirror.is_halted(area, start_ms) else "open"
-            intervals.append(wire.IntervalState(start_ms, "closed" if interval.is_closed else phase, interval.rows_hash))
+            taps = [wire.Tap(setting.device, setting.value) for setting in interval.settings if setting.kind == "tap"]
+            intervals.append(wire.IntervalState(start_ms, "closed" if interval.is_closed else phase, interval.rows_hash, taps))
         state = wire.State(
             area=area, sequence=self._mirror.sequence, market_ms=market_ms, interval_length_ms=rules.interval_ms, tick_mct=rules.tick_mct,
             lot_w=rules.lot_w, price_mct_min=rules.price_mct_min, price_mct_max=rules.price_mct_max, intervals=tuple(intervals),

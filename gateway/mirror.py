@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from exchange.bounds import CustomerTerms, MarketSettings
-from exchange.commands import Command, Direction, OpenArea, Side
+from exchange.commands import Command, DeviceSetting, Direction, OpenArea, Side
 from exchange.events import (
     Accepted,
     Advanced,
@@ -25,8 +25,10 @@ from exchange.events import (
     IntervalOpened,
     IntervalRetired,
     Leg,
+    Rebased,
     Replaced,
     Resumed,
+    RowsChanged,
     Traded,
 )
 
@@ -45,15 +47,26 @@ class Resting(NamedTuple):
 
 
 class MirroredInterval:
-    """Holdings by position of the area's customers, and whether the gate has closed."""
+    """Holdings by position of the area's customers, whether the gate has closed, and how the operator's devices are set."""
 
-    __slots__ = ("export_w", "import_w", "is_closed", "rows_hash")
+    __slots__ = ("export_w", "import_w", "is_closed", "rows_hash", "settings")
 
-    def __init__(self, rows_hash: str, export_w: Iterable[int], import_w: Iterable[int], is_closed: bool = False) -> None:
+    def __init__(
+        self,
+        rows_hash: str,
+        export_w: Iterable[int],
+        import_w: Iterable[int],
+        is_closed: bool = False,
+        settings: tuple[DeviceSetting, ...] = (),
+    ) -> None:
         self.rows_hash = rows_hash
         self.export_w = list(export_w)
         self.import_w = list(import_w)
         self.is_closed = is_closed
+        self.settings = settings
+
+    def holdings(self, direction: Direction) -> list[int]:
+        return self.export_w if direction == "export" else self.import_w
 
 
 class MirroredArea:
@@ -84,7 +97,8 @@ class Mirror:
             mirrored = mirror.areas[name] = MirroredArea(area.settings, area.terms)
             for start_ms in engine.intervals(name):
                 interval = area.intervals[start_ms]
-                mirrored.intervals[start_ms] = MirroredInterval(interval.rows_hash, *engine.holdings(name, start_ms), interval.is_closed)
+                held = engine.holdings(name, start_ms)
+                mirrored.intervals[start_ms] = MirroredInterval(interval.rows_hash, *held, interval.is_closed, interval.settings)
             for customer, orders in mirrored.orders.items():
                 for order in engine.open_orders(name, customer):
                     resting = Resting(order.interval_ms, order.direction, order.side, order.open_w, order.price_mct)
@@ -108,6 +122,8 @@ class Mirror:
                 self.areas[event.area].orders[event.customer][event.order_id] = resting
             case Traded():
                 self._trade(event)
+            case Rebased():
+                self._rebase(event)
             case Cancelled():
                 del self.areas[event.area].orders[event.customer][event.order_id]
             case Advanced():
@@ -116,39 +132,47 @@ class Mirror:
                 self.halts.add((event.area, event.interval_ms))
             case Resumed():
                 self.halts.discard((event.area, event.interval_ms))
-            case AreaOpened() | IntervalOpened() | GateClosed() | IntervalRetired():
+            case AreaOpened() | IntervalOpened() | RowsChanged() | GateClosed() | IntervalRetired():
                 self._fold_operation(command, event)
             case _:
                 pass  # answers that change nothing: rejected, blocked, repeated, mass_cancelled, rows_installed, refused
 
-    def _fold_operation(self, command: Command, event: AreaOpened | IntervalOpened | GateClosed | IntervalRetired) -> None:
+    def _fold_operation(self, command: Command, event: AreaOpened | IntervalOpened | RowsChanged | GateClosed | IntervalRetired) -> None:
         match event:
             case AreaOpened():
                 assert isinstance(command, OpenArea)
                 self.areas[event.area] = MirroredArea(command.settings, command.customers)
             case IntervalOpened():
                 self.areas[event.area].intervals[event.interval_ms] = MirroredInterval(event.rows_hash, event.export_w, event.import_w)
+            case RowsChanged():
+                interval = self.areas[event.area].intervals[event.interval_ms]
+                interval.rows_hash, interval.settings = event.rows_hash, event.settings
             case GateClosed():
                 self.areas[event.area].intervals[event.interval_ms].is_closed = True
             case IntervalRetired():
                 del self.areas[event.area].intervals[event.interval_ms]
+                self.halts.discard((event.area, event.interval_ms))
+                if not any(event.interval_ms in area.intervals for area in self.areas.values()):
+                    self.halts.discard((None, event.interval_ms))
 
     def _trade(self, event: Traded) -> None:
         area = self.areas[event.area]
         interval = area.intervals[event.interval_ms]
         for leg in event.legs:
-            self._holdings(interval, leg)[area.position[leg.customer]] += leg.change_w
+            interval.holdings(leg.direction)[area.position[leg.customer]] += leg.change_w
             orders = area.orders[leg.customer]
             if leg.open_w:
                 orders[leg.order_id] = orders[leg.order_id]._replace(open_w=leg.open_w)
             else:
                 del orders[leg.order_id]
         for leg in event.legs:  # after all of them: both may be one customer's
-            holding_w = self._holdings(interval, leg)[area.position[leg.customer]]
-            assert holding_w == leg.holding_w, f"leg of {leg.customer} at {event.sequence}: {holding_w} W, not {leg.holding_w}"
+            _compare(event, interval, area.position[leg.customer], leg)
 
-    def _holdings(self, interval: MirroredInterval, leg: Leg) -> list[int]:
-        return interval.export_w if leg.direction == "export" else interval.import_w
+    def _rebase(self, event: Rebased) -> None:
+        area = self.areas[event.area]
+        interval, position = area.intervals[event.interval_ms], area.position[event.customer]
+        interval.holdings(event.direction)[position] -= event.quantity_w
+        _compare(event, interval, position, event)
 
     def check(self, engine: Engine) -> None:
         """Equal to what the engine says, once everything that it applied is durable and folded."""
@@ -162,3 +186,8 @@ class Mirror:
             for start_ms, interval in area.intervals.items():
                 for slot in MirroredInterval.__slots__:
                     assert getattr(interval, slot) == getattr(theirs.intervals[start_ms], slot), f"{slot} of {start_ms} differs"
+
+
+def _compare(event: Event, interval: MirroredInterval, position: int, told: Leg | Rebased) -> None:
+    holding_w = interval.holdings(told.direction)[position]
+    assert holding_w == told.holding_w, f"{told.customer} holds {holding_w} W after {event.sequence}, not {told.holding_w}"

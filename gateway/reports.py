@@ -15,6 +15,7 @@ from exchange.events import (
     Cancelled,
     Event,
     MassCancelled,
+    Rebased,
     Rejected,
     Repeated,
     Replaced,
@@ -44,6 +45,12 @@ def private(event: Event) -> Iterator[Addressed]:
                 kind=event.kind, element=event.element, phase=event.phase, wanted_w=event.wanted_w, secure_w=event.secure_w,
             )  # fmt: skip
             yield event.area, event.customer, blocked
+        case Rebased():
+            rebased = wire.Rebased(
+                sequence=event.sequence, interval_ms=event.interval_ms, direction=event.direction, quantity_w=event.quantity_w,
+                price_mct=event.price_mct, cash_mct=event.cash_mct, holding_w=event.holding_w, cause=event.cause,
+            )  # fmt: skip
+            yield event.area, event.customer, rebased
         case Repeated():
             repeated = wire.Repeated(sequence=event.sequence, id=event.request_id, first=_answer(event.first))
             yield event.area, event.customer, repeated

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
 from exchange.commands import Cancel, Command, CustomerCommand, MassCancel, Place, Replace
-from exchange.events import AreaOpened, Event, IntervalOpened, IntervalRetired, Traded
+from exchange.events import AreaOpened, Event, IntervalOpened, IntervalRetired, Rebased, RowsChanged, Traded
 from gateway import topics, wire
+from gateway.device import device_message
 from gateway.envelope import envelope_message
 from gateway.marketdata import MarketData
 from gateway.message import Message
@@ -167,29 +168,54 @@ class Session:
     # --- out: events to messages ----------------------------------------------------------------------------------
 
     def route(self, commands: Iterable[Command], events: Iterable[Iterable[Event]], market_ms: int) -> list[Message]:
-        """Folds one durable batch and says what leaves: every private report in order, then each changed envelope once.
+        """Folds one durable batch and says what leaves: the envelopes that the operator lowered; its devices' settings; every private
+        report in order; the other changed envelopes. So limits fall before anything else is told, and rise after it.
 
         A batch that the mirror already knows (released again after a restart) gives its reports once more, same sequences and all.
         Public books are not in it: `marketdata.render` conflates them over batches.
         """
-        messages: list[Message] = []
+        reports: list[Message] = []
+        lowered: dict[tuple[str, str], None] = {}
         changed: dict[tuple[str, str], None] = {}
+        areas: dict[str, None] = {}
         for command, derived in zip(commands, events, strict=True):
             for event in derived:
+                if self._changes_devices(event):
+                    areas[event.area] = None
                 if event.sequence > self.mirror.sequence:
                     self.marketdata.fold(event)
                     self.mirror.fold(command, event)
-                    changed.update(dict.fromkeys(self._changed_holders(event)))
+                    (lowered if isinstance(event, Rebased) else changed).update(dict.fromkeys(self._changed_holders(event)))
                 for area, customer, report in private(event):
                     if area in self.mirror.areas and customer in self.mirror.areas[area].position:  # a reject may name an unknown one
-                        messages.append(Message(topics.response(area, customer), wire.encode(report), 1, False))
-        messages += [envelope_message(self.mirror, area, customer, market_ms) for area, customer in changed]
-        return messages
+                        reports.append(Message(topics.response(area, customer), wire.encode(report), 1, False))
+        devices = [message for area in areas for message in self._devices(area, market_ms)]
+        others = [holder for holder in changed if holder not in lowered]
+        return self._envelopes(lowered, market_ms) + devices + reports + self._envelopes(others, market_ms)
+
+    def _envelopes(self, holders: Iterable[tuple[str, str]], market_ms: int) -> list[Message]:
+        return [envelope_message(self.mirror, area, customer, market_ms) for area, customer in holders]
+
+    def _devices(self, area: str, market_ms: int) -> list[Message]:
+        """Every customer's set points, and the state, which has the tap positions."""
+        messages = [device_message(self.mirror, area, customer, market_ms) for customer in self.mirror.areas[area].position]
+        return [*messages, self.marketdata.render_state(area, market_ms)]
+
+    def _changes_devices(self, event: Event) -> TypeGuard[RowsChanged | IntervalRetired]:
+        """Asked before the mirror folds the event. One that is released again may have ended settings of which nothing is known now."""
+        if event.sequence <= self.mirror.sequence:
+            return isinstance(event, RowsChanged) and event.area in self.mirror.areas
+        if not isinstance(event, RowsChanged | IntervalRetired):
+            return False
+        had = self.mirror.areas[event.area].intervals[event.interval_ms].settings
+        return bool(had) or (isinstance(event, RowsChanged) and bool(event.settings))
 
     def _changed_holders(self, event: Event) -> list[tuple[str, str]]:
         """Whose envelope an event changes."""
         if isinstance(event, Traded):
             return [(event.area, leg.customer) for leg in event.legs]
+        if isinstance(event, Rebased):
+            return [(event.area, event.customer)]
         if isinstance(event, AreaOpened | IntervalOpened | IntervalRetired):
             return [(event.area, customer) for customer in self.mirror.areas[event.area].position]
         return []
@@ -198,7 +224,12 @@ class Session:
         """Everything that a broker should retain, for a broker that may have forgotten it."""
         self.marketdata.mark_all()
         names = [(area, customer) for area, mirrored in self.mirror.areas.items() for customer in mirrored.position]
-        return [envelope_message(self.mirror, area, customer, market_ms) for area, customer in names] + self.marketdata.render()
+        return self._envelopes(names, market_ms) + self._set_devices(market_ms) + self.marketdata.render()
+
+    def _set_devices(self, market_ms: int) -> list[Message]:
+        """The areas in which a device is set; one that is no longer is told when the batch that ended it is released."""
+        areas = [area for area, mirrored in self.mirror.areas.items() if any(interval.settings for interval in mirrored.intervals.values())]
+        return [message for area in areas for message in self._devices(area, market_ms)]
 
 
 def to_command(area: str, customer: str, request: wire.Place | wire.Replace | wire.Cancel | wire.MassCancel) -> CustomerCommand:

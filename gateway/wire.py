@@ -1,10 +1,10 @@
 """Wire formats, version 1: what crosses MQTT, as JSON, and nothing else.
 
-Requests are what a customer sends, reports are its private answers, the envelope is what its devices obey, book and state are
-public. Rules: every payload carries `v` and `type`; unknown fields are refused; every number and every string is bounded; units
-are in the names (`_w` watts, `_mct` milli-cents per kWh of envelope, `_ms` UTC milliseconds of the market's clock). Correlation
-id, sequence and expiry are in the payload, so MQTT 3.1.1 suffices. `opModExpLimW` and `opModImpLimW` are named as in CSIP-AUS,
-whose active controls and default control the envelope mirrors.
+Requests are what a customer sends, reports its private answers, the envelope what its devices obey, `device` what the operator
+sets at them; book and state are public. Rules: every payload carries `v` and `type`; unknown fields are refused; every number and
+every string is bounded; units are in the names (`_w` watts, `_mct` milli-cents per kWh of envelope, `_ms` UTC milliseconds of the
+market's clock). Correlation id, sequence and expiry are in the payload, so MQTT 3.1.1 suffices. `opModExpLimW` and `opModImpLimW`
+are named as in CSIP-AUS, whose active controls and default control the envelope mirrors.
 
 Decoding is strict and total: any bytes give a request or a `Malformed` that names the field and the reason.
 `python -m gateway.wire` prints the JSON Schemas.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -31,7 +32,6 @@ Quantity = Annotated[int, Meta(ge=1, le=2**31 - 1, description="watts")]
 Price = Annotated[int, Meta(ge=0, le=10**9, description="milli-cents per kWh of envelope")]
 Direction = Literal["export", "import"]
 Side = Literal["buy", "sell"]
-Text = Annotated[str, Meta(max_length=500)]
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -165,6 +165,18 @@ class Blocked(Report, frozen=True, kw_only=True, tag="blocked"):
     secure_w: int
 
 
+class Rebased(Report, frozen=True, kw_only=True, tag="rebased"):
+    """The operator had to lower a limit by `quantity_w`, and paid `cash_mct` for it. `holding_w` is the limit after it."""
+
+    interval_ms: int
+    direction: Direction
+    quantity_w: int
+    price_mct: int
+    cash_mct: int
+    holding_w: int
+    cause: str
+
+
 Answer = Accepted | Rejected | Replaced | Cancelled | MassCancelled
 
 
@@ -224,9 +236,9 @@ class Late(Report, frozen=True, kw_only=True, tag="late"):
 
 
 AnyReport = (
-    Accepted | Rejected | Replaced | Cancelled | MassCancelled | Filled | Blocked | Repeated | StatusReport | Alive | Malformed
-    | Throttled | Late
-)
+    Accepted | Rejected | Replaced | Cancelled | MassCancelled | Filled | Blocked | Rebased | Repeated | StatusReport | Alive
+    | Malformed | Throttled | Late
+)  # fmt: skip
 
 
 class Limits(Struct, frozen=True):
@@ -252,6 +264,22 @@ class Envelope(Struct, frozen=True, kw_only=True, tag_field="type", tag="envelop
     issued_ms: int
     default: Limits
     controls: tuple[Control, ...]
+
+
+class SetPoint(Struct, frozen=True):
+    start_ms: int
+    duration_ms: int
+    reactive_var: int
+
+
+class Device(Struct, frozen=True, kw_only=True, tag_field="type", tag="device"):
+    """Vars that the customer's inverter injects (negative: absorbs) for the operator; nothing is set where no control covers a moment."""
+
+    v: Version = 1
+    customer: str
+    sequence: int
+    issued_ms: int
+    controls: tuple[SetPoint, ...]
 
 
 class Level(Struct, frozen=True):
@@ -287,10 +315,18 @@ class Book(Struct, frozen=True, kw_only=True, tag_field="type", tag="book"):
     blocked_count: int
 
 
+class Tap(Struct, frozen=True):
+    branch: str
+    position: int
+
+
 class IntervalState(Struct, frozen=True):
+    """`taps` are the tap positions that the operator sets for this interval."""
+
     interval_ms: int
     phase: Literal["open", "halted", "closed"]
     rows_hash: str
+    taps: list[Tap] = []  # a tuple as default would stand in the schema as no JSON value
 
 
 class State(Struct, frozen=True, kw_only=True, tag_field="type", tag="state"):
@@ -309,11 +345,6 @@ class State(Struct, frozen=True, kw_only=True, tag_field="type", tag="state"):
 
 
 _requests: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
-_reports: msgspec.json.Decoder[AnyReport] = msgspec.json.Decoder(AnyReport)
-_envelopes = msgspec.json.Decoder(Envelope)
-_books = msgspec.json.Decoder(Book)
-_states = msgspec.json.Decoder(State)
-_encoder = msgspec.json.Encoder()
 
 _AT = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)`$")
@@ -347,34 +378,22 @@ def _id_in(payload: bytes) -> str:
     return found[1].decode() if found else ""
 
 
-def encode(message: Struct) -> bytes:
-    return _encoder.encode(message)
-
-
-def decode_report(payload: bytes) -> AnyReport:
-    return _reports.decode(payload)
-
-
-def decode_envelope(payload: bytes) -> Envelope:
-    return _envelopes.decode(payload)
-
-
-def decode_book(payload: bytes) -> Book:
-    return _books.decode(payload)
-
-
-def decode_state(payload: bytes) -> State:
-    return _states.decode(payload)
+encode: Callable[[Struct], bytes] = msgspec.json.Encoder().encode
+decode_report: Callable[[bytes], AnyReport] = msgspec.json.Decoder(AnyReport).decode
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_device = msgspec.json.Decoder(Device).decode
+decode_book = msgspec.json.Decoder(Book).decode
+decode_state = msgspec.json.Decoder(State).decode
 
 
 def schemas() -> dict[str, Any]:
-    """JSON Schemas (draft 2020-12) of everything on the wire, under `request`, `report`, `envelope`, `book` and `state`."""
-    kinds: tuple[Any, ...] = (AnyRequest, AnyReport, Envelope, Book, State)
+    """JSON Schemas (draft 2020-12) of everything on the wire: `request`, `report`, `envelope`, `device`, `book` and `state`."""
+    kinds: tuple[Any, ...] = (AnyRequest, AnyReport, Envelope, Device, Book, State)
     roots, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
-    properties = dict(zip(("request", "report", "envelope", "book", "state"), roots, strict=True))
-    draft = "https://json-schema.org/draft/2020-12/schema"
-    return {"$schema": draft, "title": "limex wire format v1", "properties": properties, "$defs": components}
+    properties = dict(zip(("request", "report", "envelope", "device", "book", "state"), roots, strict=True))
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "limex wire format v1"}
+    return {**head, "properties": properties, "$defs": components}
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.format(_encoder.encode(schemas()), indent=2) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(schemas()), indent=2) + b"\n")
