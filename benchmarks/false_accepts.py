@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.blind_adversary import Found
-    from riskcheck.certify import Certificate
+    from riskcheck.certificate import Certificate
     from riskcheck.network import Network
     from riskcheck.polytope import Polytope
 
