@@ -1,4 +1,7 @@
-"""Operating points -> sensitivities -> secure rows: a polytope of envelopes whose every point holds in AC, not only today's.
+"""A network -> secure rows: a polytope of envelopes whose every point holds in AC, not only today's.
+
+Balanced radial networks of constant powers get rows that are proven, from the branch flow equations (`riskcheck/distflow.py`). All
+others, three-phase, meshed or with voltage control, get rows that are verified: tangents with margins searched for in AC, below.
 
 A limit f(p) <= 0 (see `riskcheck/adversary.py`) is replaced by one packing row. At an anchor p0 with gradient g by right,
 
@@ -25,8 +28,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from riskcheck import distflow
 from riskcheck.adversary import KINDS, Climb, Hunt, Limits, corners_by_gradient
 from riskcheck.polytope import Polytope, RowLabel
+from riskcheck.radial import trees
 from riskcheck.reduced import Reduced
 
 if TYPE_CHECKING:
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from riskcheck.network import Network
+    from riskcheck.radial import Tree
 
     Floats = NDArray[np.float64]
     Indices = NDArray[np.int64]
@@ -85,13 +91,34 @@ class Rows:
 
 
 def build(network: Network, *, progress: Callable[[str, float], None] | None = None) -> Polytope:
-    """Secure rows over all rights of the network. Deterministic.
+    """Secure rows over all rights of the network, proven where the network allows it (`is_proven`), else verified. Deterministic.
 
     Raises Insecure where not even zero envelopes hold, or where the search for margins does not settle.
 
     progress: called with a phrase and the fraction done, for a person who waits.
     """
     tell = progress or (lambda _phrase, _done: None)
+    forest = trees(network)
+    rows = _verified(network, tell) if forest is None else _proven(network, forest, tell)
+    tell("rows are secure", 1.0)
+    return rows.merged(MERGED)
+
+
+def is_proven(network: Network) -> bool:
+    """Whether `build` proves its rows: the network is balanced, radial and of constant powers."""
+    return trees(network) is not None
+
+
+def _proven(network: Network, forest: tuple[Tree, ...], tell: Callable[[str, float], None]) -> Polytope:
+    tell("branch flow equations", 0.0)
+    rows = distflow.rows(network, forest)
+    if (rows.slack <= 0).any():
+        raise Insecure(f"no room for any customer: {rows.labels[int(rows.slack.argmin())]} is at its limit already at no load")
+    tell("dominated rows", 0.7)
+    return Polytope.from_rows(rows.coefficient, rows.slack, rows.labels, network.caps_w())
+
+
+def _verified(network: Network, tell: Callable[[str, float], None]) -> Polytope:
     tell("reducing the network to its customers", 0.0)
     model = Reduced(network)
     limits = Limits.of(model)
@@ -111,8 +138,7 @@ def build(network: Network, *, progress: Callable[[str, float], None] | None = N
         anchors = _anchors(model, limits, rows.polytope(labels, limits.kind, caps_w), hunt, caps_w)
         rows = _joined(_voltage_rows(model, limits, anchors), thermal)
     _verify(model, limits, rows, labels, caps_w, hunt, tell)
-    tell("rows are secure", 1.0)
-    return rows.polytope(labels, limits.kind, caps_w, cushion=1.0).merged(MERGED)
+    return rows.polytope(labels, limits.kind, caps_w, cushion=1.0)
 
 
 def row_labels(model: Reduced, limits: Limits) -> list[RowLabel]:

@@ -14,7 +14,7 @@ that even all caps together cannot fill is dropped as well: both reductions hold
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -100,11 +100,9 @@ class Polytope:
         # A relative nudge above float rounding keeps ceil() on the safe side of the exact product.
         integer = np.ceil(share * 2.0**bits * (1 + 1e-14)).astype(np.int64)
         integer = np.minimum(integer, COEFFICIENT_MAX).astype(np.int32)
-        binding = np.flatnonzero(integer.astype(float) @ caps.astype(float) > 2.0**bits)
-        integer = np.ascontiguousarray(integer[binding])
-        kept = np.sort(_undominated(integer, np.argsort(-integer.sum(axis=1, dtype=np.int64), kind="stable")))
+        kept = necessary(integer, 2.0**bits, caps)
         columns = np.ascontiguousarray(integer[kept].T) if len(kept) else np.zeros((given.shape[1], 0), dtype=np.int32)
-        return cls(columns, 2**bits, [labels[binding[row]] for row in kept], len(labels))
+        return cls(columns, 2**bits, [labels[row] for row in kept], len(labels))
 
     def merged(self, tolerance: float) -> Polytope:
         """A smaller polytope inside this one: rows that differ by at most `tolerance` of a coefficient become their maximum.
@@ -118,6 +116,20 @@ class Polytope:
         order = np.argsort(-rows.sum(axis=1, dtype=np.int64), kind="stable")
         kept = np.sort(_merge(rows, order, int(tolerance * 2**20)))
         return Polytope(np.ascontiguousarray(rows[kept].T), self.slack, [self.labels[row] for row in kept], self.rows_given)
+
+    def tightened(self, per_mille: int, kinds: Collection[str] | None = None) -> Polytope:
+        """A smaller polytope inside this one: coefficients of the rows of these kinds (None: of all) grow by `per_mille`, rounded up.
+
+        Where they outgrow their integers, all coefficients are halved, rounded up, and so is the slack, rounded down.
+        """
+        if not 0 <= per_mille <= 1_000_000:
+            raise ValueError(f"per_mille {per_mille} is outside [0, 1000000]")
+        chosen = np.array([kinds is None or label.kind in kinds for label in self.labels], dtype=bool)
+        grown, slack = self.columns.astype(np.int64), self.slack
+        grown[:, chosen] = -(-grown[:, chosen] * (1000 + per_mille) // 1000)
+        while grown.max(initial=0) > COEFFICIENT_MAX:
+            grown, slack = (grown + 1) >> 1, slack >> 1
+        return Polytope(grown.astype(np.int32), slack, self.labels, self.rows_given)
 
     def residual(self, limits_w: npt.ArrayLike) -> Watts:
         """Slack left in each row at the given limits, (n_rows,); negative where the row is broken."""
@@ -153,6 +165,14 @@ class Polytope:
         return cls(np.zeros((n_rights, 0), dtype=np.int32), 1, ())
 
 
+def necessary(rows: npt.NDArray[Any], slack: float, caps_w: Watts) -> npt.NDArray[np.int64]:
+    """Indices of the rows (n_rows, n_rights) of equal slack that the caps can fill and that no other row implies, ascending."""
+    binding = np.flatnonzero(rows.astype(float) @ caps_w.astype(float) > slack)
+    filled = np.ascontiguousarray(rows[binding])
+    order = np.argsort(-filled.sum(axis=1, dtype=np.int64 if filled.dtype.kind == "i" else float), kind="stable")
+    return np.sort(binding[_undominated(filled, order)])
+
+
 def _check_rows(rows: npt.NDArray[Any], slack: npt.NDArray[Any], labels: Sequence[RowLabel], caps: Watts) -> None:
     if rows.ndim != 2 or slack.shape != rows.shape[:1] or len(labels) != len(slack) or caps.shape != rows.shape[1:]:
         raise ValueError(f"shapes do not fit: rows {rows.shape}, slack {slack.shape}, {len(labels)} labels, caps {caps.shape}")
@@ -166,7 +186,7 @@ def _check_rows(rows: npt.NDArray[Any], slack: npt.NDArray[Any], labels: Sequenc
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _undominated(rows: npt.NDArray[np.int32], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _undominated(rows: npt.NDArray[Any], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Indices of the rows that no other row implies. `order` sorts by falling sum: only an earlier row can dominate."""
     kept = np.empty(len(order), dtype=np.int64)
     n = 0
