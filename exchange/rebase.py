@@ -137,14 +137,13 @@ def _uncovered(interval: Interval, direction: Direction, right: int, quantity_w:
 
 
 def _wake(engine: Engine, area: Area, interval: Interval, order: Order, events: list[Event]) -> None:
-    """Matches a resting order as if it had just come with its rest; what still may rest keeps its place."""
+    """Matches a resting order as if it had just come with its rest; what is left keeps its place."""
     queue = order.queue
     cause = match(area, interval, order, interval.books[queue.direction].against(queue.side), "gate", engine.sequence, events)
+    assert cause is None, "a resting order crossed another of its own customer"
     if order.open_w == 0:
         queue.remove(order)
         order.account.open_orders -= 1
-    elif cause is not None:
-        engine.cancel_all(interval, [order], cause, "", events)
 
 
 HANDLERS: dict[type, Callable[[Engine, Any, list[Event]], None]] = {ChangeRows: change_rows}

@@ -29,37 +29,16 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from gateway import topics, wire
+from gateway.answers import HomeError, LateError, MalformedError, NoAnswerError, ThrottledError, answer_of
 from gateway.broadcast import Broadcast, Listener
+from gateway.device import device_topic
 from gateway.link import Link, LinkError, end
 from gateway.message import Message
 
 SEEN_MAX = 4096
 FIRST_S = 30.0
 LATENCIES_MAX = 200_000
-
-
-class HomeError(Exception):
-    """A request came to nothing."""
-
-
-class NoAnswerError(HomeError):
-    """No answer in time, resends included: the exchange may or may not have acted."""
-
-
-class ThrottledError(HomeError):
-    """Too many requests; nothing was done. `retry_ms` says when it is worth trying again."""
-
-    def __init__(self, retry_ms: int) -> None:
-        super().__init__(f"too many requests; try again in {retry_ms} ms")
-        self.retry_ms = retry_ms
-
-
-class LateError(HomeError):
-    """The request arrived after its expiry; nothing was done."""
-
-
-class MalformedError(HomeError):
-    """The exchange could not read the request: a bound was broken, or versions differ."""
+__all__ = ["Home", "HomeError", "LateError", "Limits", "MalformedError", "NoAnswerError", "ThrottledError"]
 
 
 class Limits(NamedTuple):
@@ -103,6 +82,7 @@ class Home:
         self.last_sequence = 0
         self.last_envelope: wire.Envelope | None = None
         self.last_status: wire.StatusReport | None = None
+        self.last_device: wire.Device | None = None
         self.state: wire.State | None = None
         self.market: dict[tuple[int, str], wire.Book] = {}
         self._failsafe = failsafe
@@ -118,11 +98,13 @@ class Home:
         self._pending: dict[str, tuple[asyncio.Future[wire.AnyReport], type[wire.Report] | None]] = {}
         self._seen: dict[tuple[int, str, str, int], None] = {}
         self._envelopes: Broadcast[wire.Envelope] = Broadcast(1)
+        self._devices: Broadcast[wire.Device] = Broadcast(1)
         self._fills: Broadcast[wire.Filled] = Broadcast()
         self._blocks: Broadcast[wire.Blocked] = Broadcast()
         self._reports: Broadcast[wire.AnyReport] = Broadcast()
         self._response_topic = topics.response(area, customer)
         self._envelope_topic = topics.envelope(area, customer)
+        self._device_topic = device_topic(area, customer)
         self._link = Link(host, port, user or customer, password, f"limex-{area}-{customer}", self._receive, keepalive_s)
         self._ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -168,7 +150,7 @@ class Home:
             self._link.will(Message(topics.request(self.area, self.customer), wire.encode(will), 1, False))
 
     async def _connected(self) -> None:
-        wanted = [(self._response_topic, 1), (self._envelope_topic, 1)]
+        wanted = [(self._response_topic, 1), (self._envelope_topic, 1), (self._device_topic, 1)]
         if self._watch_market:
             wanted += [(topics.state(self.area), 0), (topics.books(self.area), 0)]
         await self._link.subscribe(wanted)
@@ -260,7 +242,7 @@ class Home:
         finally:
             del self._pending[request_id]
         self.latencies_ns.append(time.perf_counter_ns() - started_ns)
-        return _answer(future.result())
+        return answer_of(future.result())
 
     def _send(self, request: wire.Request, qos: int = 1) -> None:
         self._link.send(Message(topics.request(self.area, self.customer), wire.encode(request), qos, False))
@@ -283,6 +265,8 @@ class Home:
             self._take_report(wire.decode_report(payload))
         elif topic == self._envelope_topic:
             self._take_envelope(wire.decode_envelope(payload))
+        elif topic == self._device_topic:
+            self._take_device(wire.decode_device(payload))
         elif topic == topics.state(self.area):
             self.state = wire.decode_state(payload)
         else:
@@ -327,6 +311,11 @@ class Home:
         self.last_envelope = envelope
         self._envelopes.publish(envelope)
 
+    def _take_device(self, device: wire.Device) -> None:
+        if self.last_device is None or device.sequence >= self.last_device.sequence:
+            self.last_device = device
+            self._devices.publish(device)
+
     # --- what a home reads ----------------------------------------------------------------------------------------
 
     @property
@@ -349,6 +338,16 @@ class Home:
                 return Limits(control.opModExpLimW, control.opModImpLimW)
         return Limits(self.last_envelope.default.opModExpLimW, self.last_envelope.default.opModImpLimW)
 
+    def reactive_var(self, at_ms: int) -> int | None:
+        """The vars that the inverter is to inject (negative: absorb) at this moment of the market's clock; None: as it is configured.
+
+        Unlike the limits it stands when the exchange is not heard: the limits of others rely on it.
+        """
+        for control in self.last_device.controls if self.last_device is not None else ():
+            if control.start_ms <= at_ms < control.start_ms + control.duration_ms:
+                return control.reactive_var
+        return None
+
     def envelopes(self) -> Listener[wire.Envelope]:
         """The envelope as it is known, and every new one; whoever is slow gets the newest."""
         listener = self._envelopes.listen()
@@ -369,6 +368,9 @@ class Home:
     def on_envelope(self, callback: Callable[[wire.Envelope], None]) -> None:
         self._envelopes.callback = callback
 
+    def on_device(self, callback: Callable[[wire.Device], None]) -> None:
+        self._devices.callback = callback
+
     def on_fill(self, callback: Callable[[wire.Filled], None]) -> None:
         self._fills.callback = callback
 
@@ -377,18 +379,3 @@ class Home:
 
     def on_report(self, callback: Callable[[wire.AnyReport], None]) -> None:
         self._reports.callback = callback
-
-
-def _answer(report: wire.AnyReport) -> wire.AnyReport:
-    """What the caller gets of a report; a refusal at the gate is raised."""
-    match report:
-        case wire.Repeated():
-            return report.first
-        case wire.Throttled():
-            raise ThrottledError(report.retry_ms)
-        case wire.Late():
-            raise LateError(f"it arrived at {report.market_ms}, and was to expire at {report.expires_ms}")
-        case wire.Malformed():
-            raise MalformedError(f"{report.field}: {report.reason}" if report.field else report.reason)
-        case _:
-            return report

@@ -149,6 +149,8 @@ _PHRASES: dict[type, Any] = {
     e.AreaOpened: lambda event: "opened",
     e.RowsInstalled: lambda event: f"installed {event.rows}",
     e.IntervalOpened: lambda event: "opened",
+    e.RowsChanged: lambda event: f"changed {event.cause}",
+    e.Rebased: lambda event: f"rebased {event.customer} {event.direction} to {event.holding_w} paid {event.cash_mct} @ {event.price_mct}",
     e.GateClosed: lambda event: "closed",
     e.IntervalRetired: lambda event: "retired",
     e.Halted: lambda event: "halted",
