@@ -91,7 +91,7 @@ class Scale:
         self.most = float((caps_w[held] / direction_w[held]).max(initial=1.0))
 
     def at(self, multiple: float) -> Watts:
-        return np.minimum(np.floor(self._direction * multiple + 1e-9).astype(np.int64), self._caps)
+        return np.asarray(np.minimum(np.floor(self._direction * multiple + 1e-9).astype(np.int64), self._caps))
 
     def of_rows(self, polytope: Polytope) -> float:
         if polytope.is_secure(self.at(self.most)):
@@ -148,7 +148,7 @@ class Truth:
         corners = tight_corners(self._polytope, self._polytope.residual(limits_w), limits_w)
         found = self._blind.search(export_w.astype(float), import_w.astype(float), self._rng, self._flows, corners)
         self.corners += found.flows
-        return found.points_w[np.array(found.margins) < MARGIN_MIN]
+        return np.asarray(found.points_w[np.array(found.margins) < MARGIN_MIN])
 
 
 def _of_certificate(certificate: Certificate) -> Floats:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 
-from benchmarks import feeder, orders, run
+from benchmarks import false_accepts, feeder, left_on_table, networks, orders, run
+from benchmarks.blind_adversary import BlindAdversary, behind_branches
+from benchmarks.campaigns import MOODS, STARTS, Campaign
 from exchange.codec import encode_command
 from exchange.commands import Cancel, Place, Replace
 from exchange.engine import Engine
 from exchange.events import Blocked, Refused, Traded
+from riskcheck.network import Network
+from riskcheck.polytope import Polytope
 
 SMALL = "cigre-lv"
+CASE = networks.Case(SMALL, campaigns=2, flows=120)
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +80,76 @@ def test_wrong_arguments_end_with_2_and_name_the_choices(given: list[str], capsy
 def test_an_unknown_network_ends_with_2_and_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--json", "--network", "nowhere"]) == 2
     assert SMALL in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[Network, feeder.Feeder]:
+    return networks.ready(SMALL, quiet)
+
+
+def wider(rows: Polytope, by: float) -> bytes:
+    """Rows that admit more than is secure."""
+    return Polytope(np.floor(rows.columns / by).astype(np.int32), rows.slack, rows.labels).to_bytes()
+
+
+def test_campaigns_fill_the_rows_from_every_start_in_every_mood_and_keep_to_the_ratings(small: tuple[Network, feeder.Feeder]) -> None:
+    network, rows = small[0], small[1].polytope
+    fair = np.array(small[1].export_w + small[1].import_w)
+    for number in range(len(STARTS) * len(MOODS)):
+        campaign = Campaign(network, rows, fair, np.random.default_rng(number), number)
+        campaign.trade(200)
+        campaign.sell_headroom()
+        held = campaign.limits_w
+        assert (held <= network.caps_w()).all() and rows.is_secure(held)
+        rise = np.flatnonzero(held < network.caps_w())
+        assert not any(rows.is_secure(held + (np.arange(len(held)) == right)) for right in rise), "a right can still rise"
+
+
+def test_fuzz_finds_no_false_accept_in_true_rows_and_many_in_wider_ones(
+    small: tuple[Network, feeder.Feeder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, kept = small
+    for by, is_secure in ((1.0, True), (1.05, False)):
+        planted = msgspec.structs.replace(kept, rows=wider(kept.polytope, by))
+        monkeypatch.setattr(false_accepts, "ready", lambda _name, _tell, planted=planted: (network, planted))
+        tally = false_accepts.Fuzz(CASE, 1, lambda *_: None).run(400)
+        assert tally.trades == 400 and tally.accepted > 0 and tally.states == 6
+        assert (tally.false_accepts == 0) == is_secure
+        assert len(tally.broken) == min(3, tally.false_accepts)
+
+
+def test_the_blind_adversary_finds_what_wider_rows_let_through_without_any_sensitivity(small: tuple[Network, feeder.Feeder]) -> None:
+    network, kept = small
+    rows = Polytope.from_bytes(wider(kept.polytope, 1.05))
+    campaign = Campaign(network, rows, np.array(kept.export_w + kept.import_w), np.random.default_rng(1), 1)
+    campaign.sell_headroom()
+    export_w, import_w = np.split(campaign.limits_w.astype(float), 2)
+    nobody = np.empty((0, len(network.customers)), dtype=bool)
+    found = BlindAdversary(network).search(export_w, import_w, np.random.default_rng(1), 400, nobody)
+    assert min(found.margins) < -1e-3 and found.flows == 400
+    assert ((found.points_w <= export_w) & (found.points_w >= -import_w)).all()
+
+
+def test_who_is_behind_a_branch_is_read_from_the_tree(small: tuple[Network, feeder.Feeder]) -> None:
+    behind = behind_branches(small[0])
+    assert behind.any(axis=1).all() and len(np.unique(behind, axis=0)) == len(behind)
+    for one in behind:
+        shared = behind[(behind & one).any(axis=1)]
+        assert all((other <= one).all() or (one <= other).all() for other in shared), "of two branches one feeds the other or none"
+
+
+def test_what_is_left_on_the_table_is_measured_by_power(small: tuple[Network, feeder.Feeder], monkeypatch: pytest.MonkeyPatch) -> None:
+    network, kept = small
+    shares = []
+    for by in (1.0, 0.9):
+        tighter = msgspec.structs.replace(kept, rows=wider(kept.polytope, by))
+        monkeypatch.setattr(left_on_table, "ready", lambda _name, _tell, tighter=tighter: (network, tighter))
+        figures = left_on_table.measure(CASE, 2, 1, lambda *_: None)
+        assert figures.corners > 0 and all(0 < share.rows <= share.ac for share in figures.shares)
+        shares.append(figures.smallest.power)
+    assert shares[1] < shares[0] < 1
+
+
+def test_an_unknown_network_of_a_fuzz_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert left_on_table.main(["--network", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
