@@ -239,7 +239,7 @@ def _start(command: list[str], directory: Path, port: int) -> subprocess.Popen[b
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603  our own command line
             command, stdin=subprocess.PIPE, stdout=out, stderr=out, env=environment,
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509  it makes two system calls and takes no lock
+            preexec_fn=die_with_parent(),  # noqa: PLW1509  it makes two system calls and takes no lock
         )  # fmt: skip
     give_up = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < give_up:
@@ -255,7 +255,7 @@ def _start(command: list[str], directory: Path, port: int) -> subprocess.Popen[b
     raise BrokerError(f"{command[0]} did not listen on port {port} within {START_TIMEOUT_S:.0f} s: {_tail(log)}")
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
     """On Linux the kernel ends the child with its parent; elsewhere amqtt watches its input, and mosquitto needs `stop()`."""
     if not sys.platform.startswith("linux"):
         return None

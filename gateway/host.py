@@ -2,26 +2,33 @@
 
 The clock asks `due` what is to be done and submits it as commands; it does not ask again before they are decided. If the
 journal cannot be written everything ends: an exchange without a memory must not answer. A private broker that dies is started
-again; gateway and homes reconnect by themselves.
+again; gateway and homes reconnect by themselves. An auditor, where there is one, sees every batch; a changed network comes by
+`change`. Both lower holdings by commands, one of them at a time (`settling`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
-from exchange.commands import Advance, Command, InstallRows, OpenArea, OpenInterval
-from exchange.events import Refused
+from envelopes.refresh import Plan
+from exchange.commands import Command, OpenInterval, Resume
+from exchange.engine import Engine
+from exchange.events import Event, Refused
 from exchange.journal import JournalError
 from exchange.node import Node
 from exchange.recovery import Batch
+from gateway import changing
+from gateway.auditor import Auditor
 from gateway.broker import Broker
+from gateway.changing import NETWORK_CHANGE, Change, Decided
 from gateway.clock import Schedule, due
 from gateway.mqtt import Gateway
 from gateway.session import SessionSettings
+from riskcheck.network import Network
 
 CLOCK_TICK_S = 0.05
 BROKER_TICK_S = 0.5
@@ -31,13 +38,21 @@ class RefusedError(Exception):
     """The engine refused what the host has to do: settings, rows or allocation do not fit together."""
 
 
-class AreaPlan(Protocol):
-    """What the host needs to know of an area (`envelopes.refresh.Plan`)."""
+class _Errand:
+    """Commands of the host's own, until the last of them is decided."""
 
-    @property
-    def area(self) -> str: ...
-    def opening(self) -> tuple[OpenArea, InstallRows]: ...
-    def open_interval(self, interval_ms: int) -> OpenInterval: ...
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self._commands = commands
+        self._events: list[Event] = []
+        self.decided: asyncio.Future[Decided] = asyncio.get_running_loop().create_future()
+
+    def hear(self, command: Command, events: Sequence[Event]) -> None:
+        if not any(command is own for own in self._commands):
+            return
+        self._events += events
+        if command is self._commands[-1]:
+            refused = tuple(event for event in self._events if isinstance(event, Refused))
+            self.decided.set_result(Decided(tuple(self._events), refused))
 
 
 class Host:
@@ -50,36 +65,42 @@ class Host:
         self,
         journal: Path,
         broker: Broker,
-        plan: AreaPlan,
+        plan: Plan,
         schedule: Schedule,
         market_ms: Callable[[], int],
         listen: Callable[[Batch], None],
         settings: SessionSettings | None = None,
+        auditor: Auditor | None = None,
     ) -> None:
+        self.plan = plan
+        self.settling = asyncio.Lock()
+        self.auditor = auditor
         self.node = Node(journal, self._release)
         self.gateway = Gateway(self.node, broker.host, broker.port, broker.exchange, plan.area, market_ms, settings)
         self._broker = broker
-        self._plan = plan
         self._schedule = schedule
         self._market_ms = market_ms
         self._listen = listen
-        self._awaited: list[Command] = []
-        self._refused: Refused | None = None
-        self._decided = asyncio.Event()
+        self._changing = asyncio.Lock()
+        self._errands: list[_Errand] = []
         self._deciding: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watches: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         """Raises JournalError where the journal is another area's or cannot be written, LinkError where the broker refuses us."""
-        opening = self._missing()
+        opened = self._queue(self._missing())  # before the gateway hears anyone: nobody trades on rows of another network
         await self.gateway.__aenter__()
         self._deciding = asyncio.ensure_future(self.node.run())
         try:
-            await self._submit(opening)
+            _insist(await self._decided(opened))
         except BaseException:
             await self.gateway.__aexit__(None, None, None)
             raise
-        watches = self._keep_time(), self._keep_broker(), self.gateway.failed()
+        watches = [self._keep_time(), self._keep_broker(), self.gateway.failed()]
+        if self.auditor is not None:
+            for interval_ms in self.engine.intervals(self.plan.area):
+                self.auditor.note(interval_ms, self.plan.area, self.engine)
+            watches.append(self.auditor.run(self))
         self._watches = [asyncio.create_task(watch) for watch in watches]
         return self
 
@@ -99,45 +120,69 @@ class Host:
         for task in done:
             task.result()
 
+    @property
+    def engine(self) -> Engine:
+        return self.node.engine
+
+    async def change(self, network: Network) -> Change:
+        """Puts another network in force while the market is open (`gateway/changing.py`). Raises ChangeError."""
+        async with self._changing:
+            return await changing.change(self, network)
+
+    async def resume(self) -> list[str]:
+        """Takes back the halts of this area but those of a network change, which ends them itself; returns their reasons."""
+        area, halts = self.plan.area, self.engine.halts
+        ours = [(key[1], reason) for key, reason in halts.items() if key[0] == area and not reason.startswith(NETWORK_CHANGE)]
+        await self.submit([Resume(area, interval_ms, "the operator resumes") for interval_ms, _ in ours])
+        return [reason for _, reason in ours]
+
+    async def submit(self, commands: Iterable[Command]) -> Decided:
+        """Queues them at once; returns when the last of them is decided, durable and released."""
+        return await self._decided(self._queue(commands))
+
+    def _queue(self, commands: Iterable[Command]) -> _Errand | None:
+        queued = list(commands)
+        if not queued:
+            return None
+        errand = _Errand(queued)
+        self._errands.append(errand)
+        for command in queued:
+            self.node.submit(command)
+        return errand
+
+    async def _decided(self, errand: _Errand | None) -> Decided:
+        if errand is None:
+            return Decided((), ())
+        try:
+            await asyncio.wait((errand.decided, self._deciding), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._errands.remove(errand)
+        if not errand.decided.done():
+            self._deciding.result()
+        return errand.decided.result()
+
     def _release(self, batch: Batch) -> None:
         self.gateway.release(batch)
         self._listen(batch)
-        if not self._awaited:
-            return
-        for command, events in zip(batch.commands, batch.events, strict=True):
-            if any(command is own for own in self._awaited) and isinstance(events[-1], Refused) and not isinstance(command, Advance):
-                self._refused = events[-1]
-        if any(command is self._awaited[-1] for command in batch.commands):
-            self._decided.set()
+        if self.auditor is not None:
+            self.auditor.take(batch, self.plan.area, self.engine)
+        if self._errands:
+            for command, events in zip(batch.commands, batch.events, strict=True):
+                for errand in self._errands:
+                    errand.hear(command, events)
 
     def _missing(self) -> list[Command]:
-        """The opening commands that the recovered state does not have yet."""
-        opening, rows = self._plan.opening()
-        known = self.node.engine.areas.get(opening.area)
+        """The opening commands that the recovered state does not have yet, and what moves it to this network's rows."""
+        opening, rows = self.plan.opening()
+        known = self.engine.areas.get(opening.area)
         if known is None:
             return [opening, rows]
         if (known.settings, known.terms) != (opening.settings, opening.customers):
             self.node.journal.close()
             detail = "was opened with other customers or settings; use another journal, or the network and settings it was made with"
             raise JournalError(f"{self.node.journal.path}: area {opening.area} {detail}")
-        return [] if self._plan.open_interval(0).rows_hash in known.rows else [rows]
-
-    async def _submit(self, commands: Iterable[Command]) -> None:
-        """Returns when the last of them is decided. Raises RefusedError if one was refused: it would be again."""
-        self._awaited = list(commands)
-        if not self._awaited:
-            return
-        self._decided.clear()
-        for command in self._awaited:
-            self.node.submit(command)
-        decided = asyncio.ensure_future(self._decided.wait())
-        await asyncio.wait((decided, self._deciding), return_when=asyncio.FIRST_COMPLETED)
-        decided.cancel()
-        if self._deciding.done():
-            self._deciding.result()
-        self._awaited = []
-        if self._refused is not None:
-            raise RefusedError(f"the exchange refused {self._refused.command}: {self._refused.reason}: {self._refused.detail}")
+        installed: list[Command] = [] if self.plan.rows.content_hash in known.rows else [rows]
+        return installed + changing.settle(self.engine, self.plan, self._market_ms())
 
     async def _keep_broker(self) -> None:
         while True:
@@ -146,8 +191,23 @@ class Host:
                 await asyncio.to_thread(self._broker.restart)
 
     async def _keep_time(self) -> None:
-        area, engine = self._plan.area, self.node.engine
         while True:
-            now_ms = max(self._market_ms(), engine.now_ms)  # a wall clock may be set back; the market's never runs backwards
-            await self._submit(due(self._schedule, area, now_ms, engine.gates(area), engine.next_expiry_ms(), self._plan.open_interval))
+            now_ms = max(self._market_ms(), self.engine.now_ms)  # a wall clock may be set back; the market's never runs backwards
+            _insist(await self.submit(self._due(now_ms)))
             await asyncio.sleep(CLOCK_TICK_S)
+
+    def _due(self, now_ms: int) -> list[Command]:
+        """What the clock orders now; rows that no interval needed, and so were forgotten, are installed again before they are named."""
+        area, engine, ready = self.plan.area, self.engine, self.plan
+        commands = due(self._schedule, area, now_ms, engine.gates(area), engine.next_expiry_ms(), ready.open_interval)
+        is_needed = any(isinstance(command, OpenInterval) for command in commands)
+        if is_needed and ready.rows.content_hash not in engine.areas[area].rows:
+            commands.insert(0, ready.opening()[1])
+        return commands
+
+
+def _insist(decided: Decided) -> None:
+    """Raises RefusedError if one was refused: it would be again. Time that a customer's order brought already is no harm."""
+    for refused in decided.refused:
+        if refused.command != "advance":
+            raise RefusedError(f"the exchange refused {refused.command}: {refused.reason}: {refused.detail}")

@@ -1,0 +1,154 @@
+"""What the auditor computes: an AC certificate of holdings, and what to do where it is poor. Pure, slow, and run in a process apart.
+
+Holdings are judged by the smallest margin of each kind of limit. Below zero (beyond the certificate's tolerance) the limit is
+*broken*: the rows are wrong. Below the alarm it is *low*: the rows leave less than they were built to leave.
+
+The remedy is tighter rows. A margin m at the worst corner, and m0 when nobody uses a watt, differ by what the holdings do;
+rows that are 1 + t times as large shrink that by 1 + t where they bind. So t = (m0 - m) / (m0 - goal) - 1 is tried first, with
+the goal at twice the alarm, so that the next search does not find the alarm again; then more and more, first on the rows of
+the poor kinds, then on all. Each time the holdings are projected on the tightened rows and certified again: what is proposed
+has passed. Where no tightening passes, a broken limit leaves only the failsafe envelopes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+
+from riskcheck.certify import TOLERANCE, Certificate, Certifier
+from riskcheck.polytope import KIND_WORDS, Polytope
+from riskcheck.project import project
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from riskcheck.network import Network
+
+    Watts = npt.NDArray[np.int64]
+
+PER_MILLE_MAX = 8_000
+UNITS = {"voltage_max": "pu", "voltage_min": "pu"}  # all other margins are shares of a rating
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Margins below which the rows are tightened. Half of what honest rows were measured to leave: 0.0007 pu and 0.77 %."""
+
+    voltage_pu: float = 0.0003
+    loading: float = 0.003
+
+    def of(self, kind: str) -> float:
+        return self.voltage_pu if kind in UNITS else self.loading
+
+
+class Finding(NamedTuple):
+    """One audit. `broken` and `low` are kinds of limit, `low` those above zero only; `worst` says the worst limit and its corner."""
+
+    margins: dict[str, float]
+    broken: tuple[str, ...]
+    low: tuple[str, ...]
+    worst: str
+    points: int
+
+
+class Remedy(NamedTuple):
+    """Rows, and limits by right, that have passed an audit. `rows` None: those in force stay, the limits are the failsafe."""
+
+    rows: bytes | None
+    limit_w: tuple[int, ...]
+    detail: str
+
+
+_prepared: dict[str, Certifier] = {}
+
+
+def prepare(network: Network) -> str:
+    """Keeps a certifier of this network, and of no other, for the calls that follow; returns the network's hash."""
+    _prepared.clear()
+    _prepared[network.content_hash] = Certifier(network)
+    return network.content_hash
+
+
+def audit(network_hash: str, holding_w: tuple[int, ...], alarm: Alarm, seed: int) -> Finding:
+    """Holdings by right: exports, then imports."""
+    return judge(_certificate(network_hash, np.array(holding_w, dtype=np.int64), seed), alarm)
+
+
+def judge(certificate: Certificate, alarm: Alarm) -> Finding:
+    margins = margins_of(certificate)
+    broken = tuple(kind for kind, margin in margins.items() if margin < -TOLERANCE[kind])
+    low = tuple(kind for kind, margin in margins.items() if kind not in broken and margin < alarm.of(kind))
+    return Finding(margins, broken, low, _worst(certificate), certificate.points_tried)
+
+
+def margins_of(certificate: Certificate) -> dict[str, float]:
+    """The smallest margin found of each kind of limit that the network has."""
+    found = {
+        "voltage_max": certificate.margin_voltage_max_pu,
+        "voltage_min": certificate.margin_voltage_min_pu,
+        "thermal": certificate.margin_thermal,
+    }
+    return {kind: margin for kind, margin in found.items() if np.isfinite(margin)}
+
+
+def in_words(kind: str, margin: float) -> str:
+    return f"{margin:+.5f} pu" if kind in UNITS else f"{100 * margin:+.2f} %"
+
+
+def _worst(certificate: Certificate) -> str:
+    """The worst limit, its margin and its corner: what the operator reads in the journal."""
+    kind, corner = certificate.worst_kind, certificate.worst_corner
+    margin = in_words(kind, margins_of(certificate)[kind])
+    words = f"margin {margin}, corner: {corner.description}, interface at {corner.interface_pu:.3f} pu"
+    if kind == "thermal":
+        return f"{KIND_WORDS[kind]} of {certificate.worst_branch.name} phase {certificate.worst_branch.phase}, {words}"
+    extremes = certificate.highest_voltages if kind == "voltage_max" else certificate.lowest_voltages
+    sign = -1 if kind == "voltage_max" else 1
+    at = min(extremes, key=lambda one: sign * one.voltage_pu)
+    return f"{KIND_WORDS[kind]} of bus {at.bus} phase {at.phase}, {words}"
+
+
+def remedy(
+    network_hash: str, rows: bytes, holding_w: tuple[int, ...], floor_w: tuple[int, ...], finding: Finding, alarm: Alarm, seed: int
+) -> Remedy | None:
+    """Tighter rows and the projection of the holdings on them that passes an audit; None where nothing does."""
+    holding, floor = np.array(holding_w, dtype=np.int64), np.array(floor_w, dtype=np.int64)
+    polytope = Polytope.from_bytes(rows)
+    poor = finding.broken + finding.low
+    first = _first_per_mille(finding.margins, audit(network_hash, (0,) * len(floor_w), alarm, seed).margins, poor, alarm)
+    for kinds in (poor, None):
+        for per_mille in _ladder(first):
+            tight = polytope.tightened(per_mille, kinds)
+            if not tight.is_secure(floor):
+                break
+            limit = project(tight, holding, floor)
+            found = judge(_certificate(network_hash, limit, seed), alarm)
+            if not found.broken and not found.low:
+                which = "all rows" if kinds is None else f"rows of {' and '.join(KIND_WORDS.get(kind, kind) for kind in kinds)}"
+                return Remedy(tight.to_bytes(), tuple(map(int, limit)), f"{which} tightened by {per_mille} per mille")
+    if finding.broken and not judge(_certificate(network_hash, floor, seed), alarm).broken:
+        return Remedy(None, tuple(floor_w), "no tightening of the rows helps: failsafe envelopes for everybody")
+    return None
+
+
+def _first_per_mille(margins: dict[str, float], idle: dict[str, float], poor: tuple[str, ...], alarm: Alarm) -> int:
+    """By how much the rows are too generous, if all of the effect is theirs."""
+    excess = [1.0]
+    for kind in poor:
+        reach = idle[kind] - 2 * alarm.of(kind)
+        excess.append((idle[kind] - margins[kind]) / reach if reach > 0 else 1.0)
+    return min(int(np.ceil(1000 * (max(excess) - 1))) + 1, PER_MILLE_MAX)
+
+
+def _ladder(first: int) -> Iterator[int]:
+    per_mille = first
+    while per_mille <= PER_MILLE_MAX:
+        yield per_mille
+        per_mille += max(per_mille // 2, 2)
+
+
+def _certificate(network_hash: str, limit_w: Watts, seed: int) -> Certificate:
+    half = len(limit_w) // 2
+    return _prepared[network_hash].certify(limit_w[:half], limit_w[half:], seed=seed, effort="quick")

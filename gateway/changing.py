@@ -1,0 +1,133 @@
+"""A network that changes under a running exchange: halt, compute, re-base, resume. The way from a new network to commands.
+
+    Halt(area, "network change: ...")      at once: the old rows would accept trades that the new network cannot carry
+    plan in a process apart                rows, envelopes and their AC certificate; the event loop goes on
+    InstallRows, the plan is replaced      intervals that open from now on open on the new rows
+    ChangeRows per live interval           until no interval is left on other rows: some may have opened meanwhile
+    Resume                                 of this halt, and of no other
+
+If the new network cannot carry even the failsafe envelopes, the halt stays and says so. If the process is killed in between,
+the journal has the halt, and the next start re-bases what is left on the network that it is started with (`stale`, `settle`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from envelopes.change import ChangeError, Difference, Taken, change_rows, difference, is_within, limit_w, limits_w, taken
+from envelopes.refresh import InsecureAllocationError, Plan, plan
+from exchange.bounds import MarketSettings
+from exchange.commands import Command, Halt, Resume
+from exchange.engine import Engine
+from exchange.events import Event, Refused
+from gateway.worker import Worker, WorkerEndedError, WorkerError
+from riskcheck.network import Network
+
+NETWORK_CHANGE = "network change"  # begins the reason of the halts that a change makes, and may lift
+AT_START = Difference("refresh", "the exchange was started with another network")
+BUILD_PATIENCE_S = 1800.0
+
+
+class Decided(NamedTuple):
+    """What came of commands of the host's own."""
+
+    events: tuple[Event, ...]
+    refused: tuple[Refused, ...]
+
+
+class Exchange(Protocol):
+    """What a change and the auditor need of the host. `settling` is held by who lowers holdings."""
+
+    plan: Plan
+    settling: asyncio.Lock
+
+    @property
+    def engine(self) -> Engine: ...
+    async def submit(self, commands: Iterable[Command]) -> Decided: ...
+
+
+class Change(NamedTuple):
+    """What a change came to; `difference` None where the network is the same."""
+
+    difference: Difference | None
+    taken: Taken
+
+
+async def change(exchange: Exchange, network: Network) -> Change:
+    """Raises ChangeError where the network is refused: unharmed if it has other customers, halted if it cannot carry them."""
+    why = difference(exchange.plan.network, network)
+    if why is None:
+        return Change(None, taken(()))
+    area = exchange.plan.area
+    if (area, None) not in exchange.engine.halts:
+        await exchange.submit([Halt(area, None, f"{NETWORK_CHANGE}: {why.detail}")])
+    worker = Worker()
+    try:
+        ready = await _planned(exchange, worker, network)
+        async with exchange.settling:
+            exchange.plan = ready
+            events = list((await exchange.submit([ready.opening()[1]])).events)
+            while stale := _on_other_rows(exchange):
+                events += await _rebase(exchange, worker, stale, why)
+            await exchange.submit(resumptions(exchange.engine, area))
+    except (WorkerError, WorkerEndedError) as error:
+        reason = f"{NETWORK_CHANGE} ({why.detail}) failed: {error}"
+        await exchange.submit([Halt(area, None, reason)])
+        raise ChangeError(f"{reason}; the area is halted, and the old rows and envelopes are still in force") from error
+    finally:
+        await worker.stop()
+    return Change(why, taken(events))
+
+
+async def _planned(exchange: Exchange, worker: Worker, network: Network) -> Plan:
+    return await worker.call(BUILD_PATIENCE_S, planned, network, exchange.plan.area, exchange.plan.settings)
+
+
+def planned(network: Network, area: str, settings: MarketSettings) -> Plan:
+    """`envelopes.refresh.plan` for the worker: everything that is wrong with a network is a ValueError."""
+    try:
+        return plan(network, area, settings)
+    except InsecureAllocationError as error:
+        raise ChangeError(str(error)) from error
+
+
+def _on_other_rows(exchange: Exchange) -> list[int]:
+    live, rows_hash = exchange.engine.areas[exchange.plan.area].intervals, exchange.plan.rows.content_hash
+    return [start_ms for start_ms, interval in sorted(live.items()) if interval.rows_hash != rows_hash]
+
+
+async def _rebase(exchange: Exchange, worker: Worker, stale: list[int], why: Difference) -> tuple[Event, ...]:
+    """Moves these intervals to the plan's rows. One that was retired meanwhile is refused, and nobody needs it."""
+    ready, live = exchange.plan, exchange.engine.areas[exchange.plan.area].intervals
+    holdings = [tuple(live[start_ms].ledger.holding_w) for start_ms in stale]
+    floors = tuple(map(int, ready.network.floors_w()))
+    limits = await worker.call(BUILD_PATIENCE_S, limits_w, ready.rows.to_bytes(), holdings, floors)
+    rows_hash, pairs = ready.rows.content_hash, zip(stale, limits, strict=True)
+    decided = await exchange.submit([change_rows(ready.area, start_ms, rows_hash, limit, why) for start_ms, limit in pairs])
+    still = set(_on_other_rows(exchange)) & set(stale)
+    assert not still, f"intervals {sorted(still)} could not be moved to the new rows: {decided.refused}"
+    return decided.events
+
+
+def resumptions(engine: Engine, area: str) -> list[Command]:
+    """Takes back the halt of a change that is done."""
+    reason = engine.halts.get((area, None))
+    is_ours = reason is not None and reason.startswith(NETWORK_CHANGE)
+    return [Resume(area, None, f"{NETWORK_CHANGE} done")] if is_ours else []
+
+
+def settle(engine: Engine, ready: Plan, now_ms: int) -> list[Command]:
+    """At a start, before anything trades: intervals that an older network's rows admitted are moved to the plan's.
+
+    Rows that are tighter than the plan's (the auditor's) stay. What was delivered already is left alone.
+    """
+    known, length_ms = engine.areas[ready.area], engine.areas[ready.area].settings.interval_ms
+    stale = {name for name, rows in known.rows.items() if not is_within(rows, ready.rows)}
+    live = [(at, one) for at, one in sorted(known.intervals.items()) if one.rows_hash in stale and now_ms < at + length_ms]
+    commands: list[Command] = []
+    for start_ms, interval in live:
+        limit = limit_w(ready.rows, interval.ledger.holding_w, ready.network.floors_w())
+        commands.append(change_rows(ready.area, start_ms, ready.rows.content_hash, limit, AT_START))
+    return commands + resumptions(engine, ready.area)
