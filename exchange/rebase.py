@@ -101,14 +101,19 @@ def _change(engine: Engine, command: ChangeRows, area: Area, interval: Interval,
         command.settings,
     )  # fmt: skip
     events.append(changed)
-    for right, limit_w in enumerate(command.limit_w):
-        if interval.ledger.holding_w[right] > limit_w:
-            _lower(engine, command, area, interval, right, limit_w, events)
+    for right, limit_w in _exceeded(interval, command.limit_w):
+        _lower(engine, command, area, interval, right, limit_w, events)
     interval.install(rows, command.settings)
     for ref in command.wake:
         order = _resting(area, interval, ref)
         if order is not None:
             _wake(engine, area, interval, order, events)
+
+
+def _exceeded(interval: Interval, limits_w: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The rights that hold more than their limit, and the limit."""
+    held = interval.ledger.holding_w
+    return [(right, limit_w) for right, limit_w in enumerate(limits_w) if held[right] > limit_w]
 
 
 def _lower(engine: Engine, command: ChangeRows, area: Area, interval: Interval, right: int, limit_w: int, events: list[Event]) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from exchange import engine, ledger, market, matching, snapshot
+from exchange import engine, ledger, market, matching, rebase, snapshot
 from exchange.book import Order, Queue
 from exchange.receipts import Account
+from exchange.rejects import Reason
 from riskcheck.headroom import Headroom
 from tests.test_model import run
 
@@ -62,12 +63,15 @@ def lot_forgotten(patch: Patch) -> None:
 
 def unverified_quantity_executed(patch: Patch) -> None:
     """What a published prototype does after five failed shrinks."""
+    sound = Headroom.trade_or_row
 
     def trade(self: Headroom, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> tuple[int, int]:
         quantity_w = wanted_w
         for _ in range(5):
-            if self.secure_w(buyer, seller, quantity_w, lot_w) == quantity_w:
-                break
+            if (traded := sound(self, buyer, seller, quantity_w, lot_w)[0]) == quantity_w:
+                return quantity_w, -1
+            self.change(buyer, -traded)
+            self.change(seller, traded)
             quantity_w = quantity_w // 2 // lot_w * lot_w
         self.change(buyer, quantity_w)
         self.change(seller, -quantity_w)
@@ -156,11 +160,69 @@ def snapshot_forgets_what_expires(patch: Patch) -> None:
     patch.setattr("tests.test_model.load", forgetful)
 
 
+def compensation_from_nowhere(patch: Patch) -> None:
+    """It is paid to the customer, and not booked on the operator."""
+    rebase_right = ledger.Ledger.rebase
+
+    def forgetful(self: ledger.Ledger, right: int, quantity_w: int, cash_mct: int) -> None:
+        operator_mct = self.operator_mct
+        rebase_right(self, right, quantity_w, cash_mct)
+        self.operator_mct = operator_mct
+
+    patch.setattr(ledger.Ledger, "rebase", forgetful)
+
+
+def holdings_rise_to_the_limits(patch: Patch) -> None:
+    """The limit instead of min(holding, limit)."""
+    patch.setattr(rebase, "_exceeded", lambda interval, limits_w: [
+        (right, limit_w) for right, limit_w in enumerate(limits_w) if limit_w != interval.ledger.holding_w[right]
+    ])  # fmt: skip
+
+
+def old_rows_stay_in_force(patch: Patch) -> None:
+    install = market.Interval.install
+
+    def keep(self: market.Interval, rows: Any, settings: Any) -> None:
+        headroom = self.headroom
+        install(self, rows, settings)
+        self.headroom = headroom
+
+    patch.setattr(market.Interval, "install", keep)
+
+
+def insecure_limits_accepted(patch: Patch) -> None:
+    refuse_limits = rebase._refuse_limits
+
+    def trusting(*given: Any) -> Any:
+        refusal = refuse_limits(*given)
+        return None if refusal is not None and refusal[0] is Reason.INSECURE_LIMITS else refusal
+
+    patch.setattr(rebase, "_refuse_limits", trusting)
+
+
+def sales_left_uncovered(patch: Patch) -> None:
+    patch.setattr(rebase, "_uncovered", lambda interval, direction, right, quantity_w: [])
+
+
+def snapshot_forgets_the_last_price(patch: Patch) -> None:
+    load = snapshot.load
+
+    def forgetful(raw: bytes) -> engine.Engine:
+        loaded = load(raw)
+        for area in loaded.areas.values():
+            for interval in area.intervals.values():
+                interval.last_price_mct = {}
+        return loaded
+
+    patch.setattr("tests.test_model.load", forgetful)
+
+
 FAULTS: list[Callable[[Patch], None]] = [
     cash_rounded_up, no_time_priority, time_priority_by_birth, trades_at_the_takers_price, lot_forgotten, unverified_quantity_executed,
     network_ignored, killed_order_keeps_headroom, blocked_pairs_never_asked_again, owners_told_again_and_again, failsafe_forgotten,
     purchases_at_rest_not_counted, halts_of_an_interval_ignored, strangers_may_cancel, ids_outlive_their_interval,
-    snapshot_forgets_what_expires,
+    snapshot_forgets_what_expires, compensation_from_nowhere, holdings_rise_to_the_limits, old_rows_stay_in_force, insecure_limits_accepted,
+    sales_left_uncovered, snapshot_forgets_the_last_price,
 ]  # fmt: skip
 
 
