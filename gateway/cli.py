@@ -95,6 +95,8 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from envelopes.audit import Alarm
+    from gateway.auditor import AuditSettings
     from gateway.clock import Schedule
     from gateway.serve import ServeSettings, serve
 
@@ -106,9 +108,10 @@ def _serve(arguments: argparse.Namespace) -> int:
     )
     if schedule.problems():
         raise UsageError("; ".join(schedule.problems()))
+    alarm = Alarm(voltage_pu=arguments.alarm_voltage_pu, loading=arguments.alarm_loading_percent / 100)
     settings = ServeSettings(
-        area=arguments.area, journal=arguments.journal, schedule=schedule, broker_url=arguments.broker,
-        passwords=arguments.passwords, credentials=arguments.credentials,
+        source=arguments.network, area=arguments.area, journal=arguments.journal, schedule=schedule, broker_url=arguments.broker,
+        passwords=arguments.passwords, credentials=arguments.credentials, audit=AuditSettings(alarm),
     )  # fmt: skip
     serve(_network(arguments.network), settings)
     return OK
@@ -141,7 +144,7 @@ def _certify(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from envelopes import files
-    from gateway.show import certificate_table
+    from gateway.show import certificate_table, working
     from riskcheck.certify import certify
 
     network = _network(arguments.network)
@@ -149,7 +152,8 @@ def _certify(arguments: argparse.Namespace) -> int:
         export_w, import_w = files.read(arguments.envelopes, [customer.id for customer in network.customers])
     except files.BadEnvelopesError as error:
         raise UsageError(str(error)) from error
-    certificate = certify(network, export_w, import_w, seed=arguments.seed, effort=arguments.effort)
+    with working(quiet=arguments.json) as progress:
+        certificate = certify(network, export_w, import_w, seed=arguments.seed, effort=arguments.effort, progress=progress)
     if arguments.json:
         print(msgspec.json.encode(certificate).decode())
     else:
@@ -328,6 +332,14 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interval-minutes", type=int, choices=(5, 15, 30), default=15, help="(default: %(default)s)")
     parser.add_argument("--open-lead-minutes", type=_positive(float), default=60, help="gate opens before delivery (default: %(default)s)")
     parser.add_argument("--close-lead-minutes", type=_positive(float), default=5, help="gate closes before delivery (default: %(default)s)")
+    parser.add_argument(
+        "--alarm-voltage-pu", type=_positive(float), default=0.0003,
+        help="audited voltage margin below which the rows are tightened (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--alarm-loading-percent", type=_positive(float), default=0.3,
+        help="audited margin of currents below which the rows are tightened (default: %(default)s)",
+    )  # fmt: skip
 
 
 def _envelopes_options(parser: argparse.ArgumentParser) -> None:
@@ -365,7 +377,12 @@ market faster than real time; ends with a report, an AC certificate of every int
 Exits with 1 on any AC violation, lost acknowledgement or difference in the replay."""
 SERVE_TEXT = """Runs the exchange in real time until it is interrupted.
 
-Commands are on the disk before anything is answered; started again on the same journal it continues where it was."""
+Commands are on the disk before anything is answered; started again on the same journal it continues where it was.
+An auditor in a process of its own certifies all holdings in AC power flow while they trade; what it finds insecure is halted.
+
+  SIGHUP   reads NETWORK again and puts it in force: holdings that no longer fit are lowered and compensated
+  SIGUSR1  resumes trading that an audit has halted
+  docs/operators.md says more."""
 ENVELOPES_TEXT = """Max-min fair dynamic operating envelopes of a network.
 
 The smallest envelope is made as large as possible first, then the next; each customer is shown the network element that stops it."""

@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from envelopes.allocate import Allocation
-    from riskcheck.certify import Certificate
+    from riskcheck.certificate import Certificate, Corner, KindMargin
     from riskcheck.network import Network
     from riskcheck.polytope import Polytope
 
 PIPED_COLUMNS = 120  # where there is no terminal to tell its width
+LISTED_MAX = 100  # customers of a breaking corner
+KINDS = {"voltage_max": "over-voltage", "voltage_min": "under-voltage", "thermal": "thermal", "interface": "interface power"}
+
 
 @contextmanager
 def working(quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
@@ -63,31 +66,46 @@ def envelope_table(network: Network, rows: Polytope, allocation: Allocation) -> 
 
 
 def certificate_table(network: Network, certificate: Certificate) -> None:
-    """The certificate as a person reads it; the breaking corner when there is one."""
+    """The certificate as a person reads it: the smallest margin of each kind of limit; the breaking corner when there is one."""
     from rich.table import Table
 
     console = _console()
     table = Table(title=f"AC certificate of {network.name}: {certificate.points_tried} points tried")
-    for heading in ("limit", "smallest margin", "where", "corner"):
+    for heading in ("limit", "smallest margin", "where", "corner", "found by"):
         table.add_column(heading)
-    lowest = min(certificate.lowest_voltages, key=lambda v: v.voltage_pu)
-    highest = max(certificate.highest_voltages, key=lambda v: v.voltage_pu)
-    for name, margin, v in (
-        ("over-voltage", certificate.margin_voltage_max_pu, highest),
-        ("under-voltage", certificate.margin_voltage_min_pu, lowest),
-    ):
-        table.add_row(name, f"{margin:+.5f} pu", f"bus {v.bus} phase {v.phase}: {v.voltage_pu:.4f} pu ({v.voltage_v:.1f} V)", v.corner)
-    branch = certificate.worst_branch
-    where = f"{branch.name} phase {branch.phase}: {branch.loading_percent:.1f} %"
-    table.add_row("thermal", f"{100 * certificate.margin_thermal:+.2f} %", where, branch.corner)
+    for one in certificate.kinds:
+        table.add_row(KINDS[one.kind], _amount(one.margin, one.unit, "+"), _where(network, one), _corner(one.corner), one.strategy)
     console.print(table)
+    console.print("tried: " + ", ".join(f"{points} {name}" for name, points in certificate.points_by_strategy.items()), highlight=False)
     verdict = "[green]secure[/green]: the search found no point that breaks a limit" if certificate.secure else "[red]NOT secure[/red]"
     console.print(f"{verdict} (seed {certificate.seed}, {certificate.effort} search, network {certificate.network_hash[:16]})")
     if not certificate.secure:
         corner = certificate.worst_corner
-        console.print(f"breaking corner ({certificate.worst_kind}): {corner.description}, interface at {corner.interface_pu} pu")
-        powers = ", ".join(f"{c.id} {watts:+d} W" for c, watts in zip(network.customers, corner.power_w, strict=True))
-        console.print(powers, highlight=False)
+        console.print(f"breaking corner ({certificate.worst_kind}): {_corner(corner)}", highlight=False)
+        console.print(_powers(network, corner), highlight=False)
+
+
+def _where(network: Network, one: KindMargin) -> str:
+    phase = f" phase {one.phase}" if network.phases == 3 and one.phase else ""
+    volts = f" ({one.value_v:.1f} V)" if one.value_v is not None else ""
+    return f"{one.element}{phase}: {_amount(one.value, one.unit, '')}{volts}"
+
+
+def _amount(value: float, unit: str, sign: str) -> str:
+    return f"{value:{sign}.5f} pu" if unit == "pu" else f"{100 * value:{sign}.2f} % {unit}"
+
+
+def _corner(corner: Corner) -> str:
+    return f"{corner.description}, interface at {corner.interface_pu} pu"
+
+
+def _powers(network: Network, corner: Corner) -> str:
+    """Who does what in a corner, the largest powers first where there are too many to list."""
+    names = [*(customer.id for customer in network.customers), *(passive.id for passive in network.passives)]
+    powers = sorted(zip(names, corner.power_w + corner.passive_w, strict=True), key=lambda one: -abs(one[1]))
+    shown = powers if len(powers) > LISTED_MAX else zip(names, corner.power_w + corner.passive_w, strict=True)
+    listed = ", ".join(f"{name} {watts:+d} W" for name, watts in list(shown)[:LISTED_MAX])
+    return listed if len(powers) <= LISTED_MAX else f"{listed} and {len(powers) - LISTED_MAX} more (all with --json)"
 
 
 def summary_table(rows: Iterable[tuple[str, str]], problems: Sequence[str]) -> None:

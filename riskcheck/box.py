@@ -28,7 +28,7 @@ import numpy as np
 from riskcheck.limits import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Indices = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
+    Progress = Callable[[str, float], None]
 
 EXHAUSTIVE_INJECTORS_MAX = 12
 CHUNK_BYTES = 2**25  # of measures at a time
@@ -137,16 +138,17 @@ class Adversary:
         self._phase = phases(model.network)
         self.found = Found.nothing(len(limits.monitor), len(box.low_w))
 
-    def search(self) -> Found:
-        self._structured()
-        if len(self._free) <= EXHAUSTIVE_INJECTORS_MAX:
-            self._exhaustive()
-        self._signs()
-        self._random()
-        self._branches()
-        self._climb()
-        self._flips()
-        self._climb()
+    def search(self, progress: Progress | None = None) -> Found:
+        """progress: called with a phrase and the share done, for a person who waits."""
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("phases against each other", self._structured), ("every corner", self._exhaustive), ("sensitivities", self._signs),
+            ("random points", self._random), ("branches against the rest", self._branches), ("climbing", self._climb),
+            ("single customers", self._flips), ("climbing again", self._climb),
+        ]  # fmt: skip
+        for done, (phrase, step) in enumerate(steps):
+            if progress is not None:
+                progress(f"searching: {phrase}", done / len(steps))
+            step()
         return self.found
 
     def _strike(self, strategy: str, points: Floats) -> None:
@@ -177,6 +179,8 @@ class Adversary:
         self._strike("structured", np.vstack([self._box.corners(is_high), self._box.corners(is_high ^ is_passive), self._box.idle_w]))
 
     def _exhaustive(self) -> None:
+        if len(self._free) > EXHAUSTIVE_INJECTORS_MAX:
+            return
         is_high = np.zeros((2 ** len(self._free), len(self._phase)), dtype=bool)
         is_high[:, self._free] = (np.arange(len(is_high))[:, None] >> np.arange(len(self._free))) & 1
         self._strike("exhaustive", self._box.corners(is_high))

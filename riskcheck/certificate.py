@@ -42,7 +42,10 @@ class BranchLoading(msgspec.Struct, frozen=True):
 
 
 class KindMargin(msgspec.Struct, frozen=True):
-    """The limit of one kind that came nearest to breaking. `margin` and `value` are in `unit`; `strategy` of the search found it."""
+    """The limit of one kind that came nearest to breaking. `margin` and `value` are in `unit`; `strategy` of the search found it.
+
+    `value_v` is the value in volts where it is a voltage. `phase` is "n" for a neutral current, "abc" in a balanced network.
+    """
 
     kind: str
     margin: float
@@ -52,6 +55,7 @@ class KindMargin(msgspec.Struct, frozen=True):
     phase: str
     corner: Corner
     strategy: str
+    value_v: float | None = None
 
 
 class Certificate(msgspec.Struct, frozen=True):

@@ -17,11 +17,15 @@ import numpy as np
 
 from riskcheck.box import EFFORTS, Adversary, Box, Found, pieces
 from riskcheck.certificate import BranchLoading, Certificate, Corner, KindMargin, PhaseVoltage, describe
+from riskcheck.fixedpoint import engine
 from riskcheck.limits import KINDS, Limits
+from riskcheck.monitors import POWERS
 from riskcheck.powerflow import Flows, NoSolution, PowerFlow
 from riskcheck.reduced import Reduced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from riskcheck.network import Network
@@ -29,10 +33,16 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Indices = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
+    Progress = Callable[[str, float], None]
 
-TOLERANCE = {"voltage_max": 1e-6, "voltage_min": 1e-6, "thermal": 1e-4}
-UNIT = {"voltage_max": "pu", "voltage_min": "pu", "thermal": "of rating"}
-WEIGHT = {"voltage_max": 1.0, "voltage_min": 1.0, "thermal": 0.1}  # voltage margins are of the order of 0.1 pu, others of 1
+TOLERANCE = {"voltage_max": 1e-6, "voltage_min": 1e-6, "thermal": 1e-4, "interface": 1e-4}
+UNIT = {"voltage_max": "pu", "voltage_min": "pu", "thermal": "of rating", "interface": "of limit"}
+WEIGHT = {
+    "voltage_max": 1.0,
+    "voltage_min": 1.0,
+    "thermal": 0.1,
+    "interface": 0.1,
+}  # voltage margins are of the order of 0.1 pu, others of 1
 DISAGREEMENT_MAX = 1e-6  # between the two engines, pu of nominal voltage and fraction of rating
 COLLAPSED = -1.0  # the margin that stands for "there is no operating point at all"
 
@@ -45,17 +55,25 @@ class Certifier:
         self.model = Reduced(network)
         self.limits = Limits.of(self.model, both_ends=True)
         self.all_limits = Limits.of(self.model, extremal_only=False, both_ends=True)
+        self.engine = engine(self.model)
         self._flow = PowerFlow(network)
 
     def certify(
-        self, export_w: npt.ArrayLike, import_w: npt.ArrayLike, *, seed: int = 0, effort: str = "quick", rows_hash: str | None = None
+        self,
+        export_w: npt.ArrayLike,
+        import_w: npt.ArrayLike,
+        *,
+        seed: int = 0,
+        effort: str = "quick",
+        rows_hash: str | None = None,
+        progress: Progress | None = None,
     ) -> Certificate:
         """See `certify`."""
         export, imports = _envelopes(self.network, export_w, import_w)
         if effort not in EFFORTS:
             raise ValueError(f"effort is 'quick' or 'full', not {effort!r}")
         box = Box.of(self.network, export, imports)
-        searched = Adversary(self.model, self.model, self.limits, box, EFFORTS[effort], seed).search()
+        searched = Adversary(self.model, self.engine, self.limits, box, EFFORTS[effort], seed).search(progress)
         found = self._everywhere(searched)
         confirmed = self._confirm(found, EFFORTS[effort].confirmed)
         return _Report(self.model, self.all_limits, found).certificate(confirmed, effort, seed, rows_hash)
@@ -67,7 +85,7 @@ class Certifier:
         rows = np.unique(searched.row)
         for some in pieces(len(rows), len(limits.monitor)):
             points = searched.points[rows[some]]
-            found.add(points, limits.measure(self.model, points), [searched.strategy[row] for row in rows[some]])
+            found.add(points, limits.measure(self.engine, points), [searched.strategy[row] for row in rows[some]])
         found.tried = searched.tried
         return found
 
@@ -79,8 +97,8 @@ class Certifier:
         limits, runs = self.all_limits, 0
         points = found.points[_nearest(limits, found, per_kind)]
         for which, interface_pu, _, _ in limits.ends:
-            current = self.model.solve(points, interface_pu)
-            solved = np.isfinite(current).all(axis=1)
+            state = self.engine.solve(points, interface_pu)
+            solved = np.isfinite(state).all(axis=1)
             if not solved.any():
                 continue
             try:
@@ -88,7 +106,7 @@ class Certifier:
             except NoSolution:
                 found.f[which] = np.inf
                 continue
-            self._agree(flows, self.model.values(current[solved], interface_pu))
+            self._agree(flows, self.engine.values(state[solved], interface_pu, np.arange(len(self.model.scale))))
             runs += int(solved.sum())
         return runs
 
@@ -111,12 +129,15 @@ def certify(
     seed: int = 0,
     effort: str = "quick",
     rows_hash: str | None = None,
+    progress: Progress | None = None,
 ) -> Certificate:
     """Adversarial AC certificate of envelopes, whole watts [n_customers] each; effort "quick" (about a second) or "full".
 
     Deterministic in its arguments. Raises ValueError for envelopes that do not fit the network.
+
+    progress: called with a phrase and the share done, for a person who waits.
     """
-    return Certifier(network).certify(export_w, import_w, seed=seed, effort=effort, rows_hash=rows_hash)
+    return Certifier(network).certify(export_w, import_w, seed=seed, effort=effort, rows_hash=rows_hash, progress=progress)
 
 
 class _Report:
@@ -157,9 +178,12 @@ class _Report:
         margin, row = float(self._margin[limit]), self._found.row[limit]
         point, customers = np.rint(self._found.points[row]).astype(int).tolist(), len(self._network.customers)
         corner = Corner(self._words(limit), float(self._limits.interface_pu[limit]), tuple(point[:customers]), tuple(point[customers:]))
-        return KindMargin(
-            kind, margin, self._value(limit), UNIT[kind], self._element(limit), self._phase(limit), corner, self._found.strategy[row]
-        )
+        value, where, strategy = self._value(limit), self._element(limit), self._found.strategy[row]
+        return KindMargin(kind, margin, value, UNIT[kind], where, self._phase(limit), corner, strategy, self._volts(limit, value))
+
+    def _volts(self, limit: int, value_pu: float) -> float | None:
+        monitors, monitor = self._model.monitors, self._limits.monitor[limit]
+        return value_pu * float(self._network.bus_nominal_v[monitors.element[monitor]]) if monitors.is_voltage[monitor] else None
 
     def _nearest(self, among: Flags) -> int:
         which = np.flatnonzero(among)
@@ -172,11 +196,14 @@ class _Report:
         return describe(self._network, self._found.points[self._found.row[limit]])
 
     def _phase(self, limit: int) -> str:
-        return "abc" if self._network.phases == 1 else "abcn"[self._model.monitors.phase[self._limits.monitor[limit]]]
+        monitors, monitor = self._model.monitors, self._limits.monitor[limit]
+        return "abc" if self._network.phases == 1 or monitors.is_power[monitor] else "abcn"[monitors.phase[monitor]]
 
     def _element(self, limit: int) -> str:
         monitors, monitor = self._model.monitors, self._limits.monitor[limit]
         element = monitors.element[monitor]
+        if monitors.is_power[monitor]:
+            return f"interface {POWERS[element]}"
         return f"bus {self._network.bus_names[element]}" if monitors.is_voltage[monitor] else self._network.branches[element].name
 
     def _extremes(self, kind: str) -> tuple[PhaseVoltage, ...]:
@@ -198,10 +225,11 @@ class _Report:
     def _by_element(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The smallest margin of every bus, the interface among them, and of every branch."""
         limits, network = self._limits, self._network
-        element, volts = self._model.monitors.element[limits.monitor], self._model.monitors.is_voltage[limits.monitor]
+        element, thermal = self._model.monitors.element[limits.monitor], limits.kind == KINDS.index("thermal")
+        volts = self._model.monitors.is_voltage[limits.monitor]
         bus, branch = _interface_margins(network), np.ones(len(network.branches))
         np.minimum.at(bus, element[volts], self._margin[volts])
-        np.minimum.at(branch, element[~volts], self._margin[~volts])
+        np.minimum.at(branch, element[thermal], self._margin[thermal])
         return tuple(bus.tolist()), tuple(branch.tolist())
 
 

@@ -1,9 +1,9 @@
 """What must hold: each monitor of the dense model against one side of its range, at an interface voltage.
 
-The measure f of a limit is negative while it holds: `|V| - V_max`, `V_min - |V|`, loading - 1. A limit is worse at one end of the
-interface voltage range: over-voltage at the upper, all others at the lower, as a current serves its power with less voltage.
-That is a rule and not a theorem (the charging current of cables and Volt-VAr curves act against it), so an adversary lists every
-limit at both ends, and rows, whose search is long, at the worse one.
+The measure f of a limit is negative while it holds: `|V| - V_max`, `V_min - |V|`, loading - 1, and interface power over its
+limit - 1. A limit is worse at one end of the interface voltage range: over-voltage at the upper, all others at the lower, as a
+current serves its power with less voltage. That is a rule and not a theorem (the charging current of cables and Volt-VAr curves
+act against it), so an adversary lists every limit at both ends, and rows, whose search is long, at the worse one.
 
 Gradients come two ways. `gradients` has all limits at one point (`Reduced`, one dense factorisation). `slopes` has one limit at a
 point of its own for each of many: the derivative di = r - (i/conj v) conj(Z di) of the currents, seen from the limit, is the
@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from riskcheck.reduced import BASE_VA
-
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
     Indices = npt.NDArray[np.int64]
     Complexes = npt.NDArray[np.complex128]
 
-KINDS = ("voltage_max", "voltage_min", "thermal")
-SLOPE_STEPS = 12
+KINDS = ("voltage_max", "voltage_min", "thermal", "interface")
+SLOPE_STEPS = 8
 
 
 class Engine(Protocol):
@@ -56,9 +54,9 @@ class Limits:
     def of(cls, model: Reduced, *, extremal_only: bool = True, both_ends: bool = False) -> Limits:
         monitors, network = model.monitors, model.network
         chosen = monitors.is_extremal if extremal_only else np.ones(len(monitors.is_voltage), dtype=bool)
-        voltages, currents = np.flatnonzero(chosen & monitors.is_voltage), np.flatnonzero(chosen & ~monitors.is_voltage)
-        monitor = np.concatenate([voltages, voltages, currents])
-        kind = np.repeat([0, 1, 2], [len(voltages), len(voltages), len(currents)])
+        kinds = (monitors.is_voltage, monitors.is_voltage, ~monitors.is_voltage & ~monitors.is_power, monitors.is_power)
+        of_kind = [np.flatnonzero(chosen & among) for among in kinds]
+        monitor, kind = np.concatenate(of_kind), np.repeat(np.arange(len(KINDS)), [len(which) for which in of_kind])
         bound = np.where(kind == 1, monitors.low[monitor], monitors.high[monitor])
         worse_pu = np.where(kind == 0, network.interface_max_pu, network.interface_min_pu)
         limits = cls(monitor, kind, np.where(kind == 1, -1.0, 1.0), bound, worse_pu)
@@ -117,17 +115,11 @@ def _slopes(model: Reduced, monitor: Indices, power_w: Floats, interface_pu: flo
     v = interface_pu * model.w + current @ model.Z.T
     rows = model.H[monitor]
     phasor = interface_pu * model.h0[monitor] + (rows * current).sum(axis=1)
-    seen = (model.scale[monitor] * np.conj(phasor) / np.maximum(np.abs(phasor), 1e-12))[:, None] * rows
+    seen = model.directions(phasor, interface_pu, monitor)[:, None] * rows
     coupling = current / np.conj(v)
     by_current = seen
     for _ in range(SLOPE_STEPS):
         by_current = seen - np.conj(coupling * by_current) @ model.Z
     by_power = by_current / np.conj(v)
-    exports, imports = by_right(model)
+    exports, imports = model.by_right
     return np.hstack([np.real(by_power @ np.conj(exports)), np.real(by_power @ np.conj(imports))])
-
-
-def by_right(model: Reduced) -> tuple[Complexes, Complexes]:
-    """Per-unit power at each injection node [k, n_injectors] for a watt exported, and for a watt imported with its reactive power."""
-    exports = np.asarray(model.share / BASE_VA, dtype=complex)
-    return exports, -exports * (1 + 1j * model.tangent)
