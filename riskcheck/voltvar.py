@@ -29,22 +29,25 @@ if TYPE_CHECKING:
 
 
 class Curves:
-    """The curves of a network. Reactive power [.., n_curves] is per unit of the model's base, positive when injected."""
+    """The curves of a network. Reactive power [.., n_curves] is per unit of `base_va`, positive when injected.
+
+    `holders` are the customers that have a curve.
+    """
 
     def __init__(self, network: Network, nodes: Indices, share: Floats, impedance: Complexes, idle: Complexes, base_va: float) -> None:
         """share: [k, n_injectors] of each injector's power at the nodes; impedance [k, k] and idle voltage [k] of the nodes."""
-        holders = [i for i, customer in enumerate(network.customers) if customer.volt_var is not None]
-        curves = [network.customers[i].volt_var for i in holders]
+        self.holders = [i for i, customer in enumerate(network.customers) if customer.volt_var is not None]
+        curves = [network.customers[i].volt_var for i in self.holders]
         self._curves = [(curve, np.flatnonzero([c == curve for c in curves])) for curve in dict.fromkeys(curves) if curve is not None]
-        self._base_va = base_va
-        self.share = share[:, holders]
+        self.base_va = base_va
+        self.share = share[:, self.holders]
         to_nominal = (network.bus_base_v / network.bus_nominal_v)[nodes // network.phases]
         at = self.share.T > 0
         self._mean = at / at.sum(axis=1, keepdims=True) * to_nominal
         current = -1j * self.share / np.conj(idle)[:, None]
         by_reactive = self._mean @ np.real(np.conj(idle / np.abs(idle))[:, None] * (impedance @ current))
-        steepest = -self._each(_steepest, np.ones((1, len(holders))))[0]
-        self._calm = np.linalg.inv(np.eye(len(holders)) + steepest[:, None] * by_reactive)
+        steepest = -self._each(_steepest, np.ones((1, len(self.holders))))[0]
+        self._calm = np.linalg.inv(np.eye(len(self.holders)) + steepest[:, None] * by_reactive)
 
     def step(self, reactive: Floats, v: Complexes) -> Floats:
         """What to add to these reactive powers, given the node voltages [batch, k] that they lead to."""
@@ -58,7 +61,7 @@ class Curves:
     def _each(self, function: Callable[[VoltVar, Floats], Floats], voltage: Floats) -> Floats:
         out = np.empty_like(voltage)
         for curve, columns in self._curves:
-            out[:, columns] = curve.var_max / self._base_va * function(curve, voltage[:, columns])
+            out[:, columns] = curve.var_max / self.base_va * function(curve, voltage[:, columns])
         return out
 
 
