@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from exchange import commands as c
 from tests.rulebook import AREA, CUSTOMERS, OPEN, SETTINGS, terms_of
-from tests.test_engine_network import feeder
+from tests.test_engine_network import COLUMNS, feeder
 from tests.test_model import Pair
 
 customers = st.sampled_from(CUSTOMERS)
@@ -89,6 +89,21 @@ class Exchange(RuleBasedStateMachine):
     @rule(interval_ms=st.sampled_from([OPEN, 2 * OPEN]), retire=st.booleans())
     def close_or_retire(self, interval_ms: int, retire: bool) -> None:
         self.pair.apply(c.RetireInterval(AREA, interval_ms) if retire else c.CloseGate(None, interval_ms))
+
+    @rule(
+        interval_ms=st.sampled_from([OPEN, 2 * OPEN]),
+        lower=st.lists(st.sampled_from([0, 10, 1_000, 3_000]), min_size=6, max_size=6),
+        roomy=st.booleans(),
+        picks=st.lists(picks, max_size=3),
+    )
+    def change_rows(self, interval_ms: int, lower: list[int], roomy: bool, picks: list[int]) -> None:
+        rows = feeder([[take // 2 for take in takes] for takes in COLUMNS]) if roomy else feeder()
+        self.pair.apply(c.InstallRows(AREA, rows.to_bytes()))
+        known = self.pair.model.areas[AREA].intervals.get(interval_ms)
+        held = known.holding() if known else [5_000] * 6
+        limit_w = tuple(max(1_000, watts - less) for watts, less in zip(held, lower, strict=True))
+        wake = tuple(c.OrderRef(*self._order(pick)) for pick in picks)
+        self.pair.apply(c.ChangeRows(AREA, interval_ms, rows.content_hash, limit_w, "limits", "", (), wake))
 
     @rule()
     def restart(self) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import sqlite3
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from exchange.codec import CorruptRecordError
 from exchange.commands import Cancel, CloseGate, Halt, InstallRows, OpenInterval, Place, RetireInterval
 from exchange.engine import Engine
-from exchange.snapshot import dump, load
+from exchange.snapshot import dump, is_older, load
+from replay.rebuild import rebuild
+from replay.verify import verify
 from riskcheck.polytope import Polytope, RowLabel
-from tests.test_node import opening, place
+from tests.test_node import decide, opening, place
 
 
 def engine() -> Engine:
@@ -60,3 +66,34 @@ def test_what_an_interval_needed_goes_with_it() -> None:
     assert all(not account.receipts for account in made.areas["lv"].accounts.values())
     refused = made.apply(OpenInterval("lv", 900_000, Polytope.unlimited(4).content_hash, (0, 0), (0, 0)))
     assert refused[0].reason == "unknown_rows"  # type: ignore[union-attr]
+
+
+def as_before(path: Path) -> None:
+    """The journal as the first version left it: six market settings, and snapshots of another format."""
+    with sqlite3.connect(path) as db:
+        for sequence, body in db.execute("SELECT sequence, body FROM command").fetchall():
+            fields = msgspec.msgpack.decode(body)
+            if fields[0] == "open_area":
+                fields[2] = fields[2][:6]
+                db.execute("UPDATE command SET body = ? WHERE sequence = ?", (msgspec.msgpack.encode(fields), sequence))
+        older = msgspec.msgpack.encode([1, 0, 0, [], []])
+        db.execute("UPDATE snapshot SET body = ?", (hashlib.blake2b(older, digest_size=16).digest() + older,))
+
+
+def test_a_journal_of_the_first_version_is_replayed_from_its_start_and_verified(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    node, _ = decide(path, [*opening(), place(1), place(2, "bob", "buy", 900)])
+    expected = dump(node.engine)
+    as_before(path)
+    assert dump(rebuild(path)[0]) == expected
+    assert verify(path).snapshots == 0
+    node, _ = decide(path, [place(3)])
+    assert verify(path).snapshots == 1
+    assert node.engine.areas["lv"].settings.compensation_mct == 10_000
+
+
+def test_a_damaged_snapshot_is_not_taken_for_an_older_one() -> None:
+    raw = dump(engine())
+    assert not is_older(raw)
+    assert not is_older(raw[:-1])
+    assert not is_older(b"")
