@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 
 from exchange import commands as c
 from exchange.recovery import run_batch
 from gateway import topics, wire
+from gateway.client import Home
 from gateway.device import device_topic
 from gateway.message import Message
 from gateway.session import Session
@@ -118,3 +121,21 @@ def test_set_points_that_a_lost_batch_took_back_are_taken_back_when_it_is_releas
     restarted = Session(made.engine)
     assert devices(restarted.refresh(NOW)) == {}, "what is no longer set is not known any more"
     assert devices(restarted.route(batch.commands, batch.events, NOW)) == {"alice": (), "bob": (), "carol": ()}
+
+
+def test_a_home_reads_the_set_point_of_the_moment_and_never_goes_back() -> None:
+    made, topic = bench(), device_topic(AREA, "alice")
+    older, newer = made.apply(change(settings=SETTINGS)), made.apply(change())
+    payloads = [message.payload for message in older + newer if message.topic == topic]
+
+    async def read() -> list[int | None]:
+        home = Home("nowhere", 1, AREA, "alice", "")
+        told = [home.reactive_var(T0)]
+        home._receive(topic, payloads[0], True)
+        told += [home.reactive_var(at_ms) for at_ms in (T0 - 1, T0, T1 - 1, T1)]
+        for payload in (payloads[1], payloads[0]):
+            home._receive(topic, payload, True)
+            told.append(home.reactive_var(T0))
+        return told
+
+    assert asyncio.run(read()) == [None, None, -700, -700, None, None, None], "the last one is the older message, come late"
