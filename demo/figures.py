@@ -15,7 +15,7 @@ from statistics import median
 
 from demo.homes import Connection, Delivered, fleet, live
 from exchange.bounds import MS_PER_HOUR
-from exchange.events import Accepted, Blocked, Cancelled, Event, IntervalOpened, Rejected, Repeated, Replaced, Traded
+from exchange.events import Accepted, Blocked, Cancelled, Event, IntervalOpened, Rebased, Rejected, Repeated, Replaced, Traded
 from riskcheck.polytope import RowLabel
 
 DIRECTIONS = ("export", "import")
@@ -108,6 +108,8 @@ def fold(events: Iterable[Event], interval_length_ms: int) -> Market:
                     given = dict(zip(event.customers, limits, strict=True))
                     market.allocation[event.interval_ms, direction] = given
                     market.holding[event.interval_ms, direction] = dict(given)
+            case Rebased():
+                market.holding[event.interval_ms, event.direction][event.customer] = event.holding_w
             case _:
                 pass
     totals: defaultdict[Book, int] = defaultdict(int)

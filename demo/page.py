@@ -43,6 +43,8 @@ def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         listed.append(("order to acknowledgement", figure))
     if found["certificate"]:
         listed += _certified(found["certificate"], len(found["certificates"]))
+    if found["audits"]:
+        listed.append(("audits while trading", _audited(found["audits"])))
     if replay:
         verdict = "every event and the digest are the same" if replay["same"] else "DIFFERS from the run"
         listed.append(("replay", f"{replay['commands']} commands, {replay['events']} events in {replay['seconds']:.1f} s: {verdict}"))
@@ -77,6 +79,11 @@ def _certified(one: Mapping[str, Any], sets: int) -> list[tuple[str, str]]:
         ("worst branch", f"{one['worst_branch']}, {100 * one['worst_loading']:.0f} % of its rating"),
         ("worst corner", f"{one['worst_corner']}, in {one['subject']}"),
     ]
+
+
+def _audited(audits: Mapping[str, Any]) -> str:
+    acted = ", ".join(f"{audits[what]} {what}" for what in ("broken", "tightened", "restarts") if audits[what])
+    return f"{audits['made']} in AC of {audits['intervals']} intervals{'; ' + acted if acted else ''}; smallest margins {audits['margins']}"
 
 
 def markdown(found: Mapping[str, Any]) -> list[str]:

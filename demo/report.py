@@ -37,6 +37,18 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class Audits:
+    """What the live auditor did while homes traded: sets of holdings audited, what it had to act on, smallest margins in words."""
+
+    made: int
+    intervals: int
+    broken: int
+    tightened: int
+    restarts: int
+    margins: str
+
+
+@dataclass(frozen=True)
 class Replay:
     """What came of replaying the journal: `same` says that every event and the digest are equal."""
 
@@ -73,6 +85,7 @@ class Run:
     fleet: FleetResult
     certificates: Sequence[Certificate]
     replay: Replay | None
+    audits: Audits | None = None
     feeder: pictures.Feeder | None = None
     notes: Sequence[str] = field(default_factory=tuple)
 
@@ -130,6 +143,7 @@ def summary(run: Run, facts: Facts) -> dict[str, Any]:
         },
         "certificate": vars(worst(run.certificates)) if run.certificates else None,
         "certificates": [vars(certificate) for certificate in run.certificates],
+        "audits": vars(run.audits) if run.audits else None,
         "replay": vars(run.replay) if run.replay else None,
     }  # fmt: skip
     return found | {"problems": problems(run, facts)}
@@ -172,6 +186,8 @@ def problems(run: Run, facts: Facts) -> list[str]:
     for certificate in run.certificates:
         if certificate.violations:
             found.append(f"{certificate.violations} AC violations in {certificate.subject}, worst corner {certificate.worst_corner}")
+    if run.audits is not None and run.audits.broken:
+        found.append(f"{run.audits.broken} audits found a broken limit while homes traded")
     lost = sum(home.lost for home in fleet.homes)
     if lost:
         found.append(f"{lost} requests were never acknowledged")

@@ -29,6 +29,7 @@ from exchange.bounds import MarketSettings
 from exchange.events import Event
 from exchange.journal import JournalError
 from exchange.recovery import Batch, ReplayMismatchError
+from gateway.auditor import Auditor, Audits
 from gateway.broker import Broker, start_broker
 from gateway.clock import Schedule
 from gateway.host import Host
@@ -73,6 +74,7 @@ class Market:
     fleet: FleetResult
     broker: str
     seconds: float
+    audits: Audits
 
 
 def run(network: Network, settings: DemoSettings) -> dict[str, Any]:
@@ -160,7 +162,8 @@ async def _trade(ready: Plan, settings: DemoSettings, broker: Broker) -> Market:
             board.take(batch, host.node.engine)
 
         hurried = SessionSettings(rate_per_s=200.0, burst=400)  # a home's requests per interval, in seconds instead of minutes
-        host = Host(settings.out / "journal.sqlite", broker, ready, schedule, market_ms, listen, hurried)
+        auditor = Auditor(_quiet if settings.quiet else _say)
+        host = Host(settings.out / "journal.sqlite", broker, ready, schedule, market_ms, listen, hurried, auditor)
         started = time.monotonic()
         async with host, _Fleet(_errand(ready, settings, broker, schedule)) as fleet:
             await _unless(host, fleet.ready())
@@ -169,7 +172,7 @@ async def _trade(ready: Plan, settings: DemoSettings, broker: Broker) -> Market:
             limit_s = (schedule.open_lead_ms / length + settings.intervals) * settings.interval_s + FLEET_GRACE_S
             result = await _unless(host, fleet.result(limit_s))
             await _unless(host, board.delivered(settings.intervals))
-    return Market(events, log, result, broker.kind, time.monotonic() - started)
+    return Market(events, log, result, broker.kind, time.monotonic() - started, auditor.audits)
 
 
 async def _unless(host: Host, awaited: Any) -> Any:
@@ -315,6 +318,7 @@ def _facts(
         fleet=market.fleet,
         certificates=[_evidence(network, subject, found) for subject, found in zip(subjects, certificates, strict=True)],
         replay=replayed,
+        audits=_audited(market.audits),
         feeder=_feeder(network, certificates),
     )
 
@@ -332,6 +336,10 @@ def _evidence(network: Network, subject: str, found: Certificate) -> report.Cert
         worst_corner=corner,
         violations=0 if found.secure else 1,
     )
+
+
+def _audited(audits: Audits) -> report.Audits:
+    return report.Audits(audits.made, audits.intervals, audits.broken, audits.tightened, audits.restarts, audits.margins_in_words())
 
 
 def _feeder(network: Network, certificates: Sequence[Certificate]) -> Feeder:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from riskcheck.certify import TOLERANCE, Certificate, Certifier
-from riskcheck.polytope import KIND_WORDS, Polytope
+from riskcheck.certificate import Certificate
+from riskcheck.certify import TOLERANCE, Certifier
+from riskcheck.polytope import KIND_WORDS, Polytope, RowLabel
 from riskcheck.project import project
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     Watts = npt.NDArray[np.int64]
 
 PER_MILLE_MAX = 8_000
-UNITS = {"voltage_max": "pu", "voltage_min": "pu"}  # all other margins are shares of a rating
+VOLTAGES = ("voltage_max", "voltage_min")  # their margins are in pu, all others shares of a rating
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ class Alarm(msgspec.Struct, frozen=True):
     loading: float = 0.003
 
     def of(self, kind: str) -> float:
-        return self.voltage_pu if kind in UNITS else self.loading
+        return self.voltage_pu if kind in VOLTAGES else self.loading
 
 
 class Finding(NamedTuple):
@@ -77,37 +78,21 @@ def audit(network_hash: str, holding_w: tuple[int, ...], alarm: Alarm, seed: int
 
 
 def judge(certificate: Certificate, alarm: Alarm) -> Finding:
-    margins = margins_of(certificate)
+    margins = {one.kind: one.margin for one in certificate.kinds}
     broken = tuple(kind for kind, margin in margins.items() if margin < -TOLERANCE[kind])
     low = tuple(kind for kind, margin in margins.items() if kind not in broken and margin < alarm.of(kind))
-    return Finding(margins, broken, low, _worst(certificate), certificate.points_tried)
-
-
-def margins_of(certificate: Certificate) -> dict[str, float]:
-    """The smallest margin found of each kind of limit that the network has."""
-    found = {
-        "voltage_max": certificate.margin_voltage_max_pu,
-        "voltage_min": certificate.margin_voltage_min_pu,
-        "thermal": certificate.margin_thermal,
-    }
-    return {kind: margin for kind, margin in found.items() if np.isfinite(margin)}
+    return Finding(margins, broken, low, _worst(certificate, alarm), certificate.points_tried)
 
 
 def in_words(kind: str, margin: float) -> str:
-    return f"{margin:+.5f} pu" if kind in UNITS else f"{100 * margin:+.2f} %"
+    return f"{margin:+.5f} pu" if kind in VOLTAGES else f"{100 * margin:+.2f} %"
 
 
-def _worst(certificate: Certificate) -> str:
+def _worst(certificate: Certificate, alarm: Alarm) -> str:
     """The worst limit, its margin and its corner: what the operator reads in the journal."""
-    kind, corner = certificate.worst_kind, certificate.worst_corner
-    margin = in_words(kind, margins_of(certificate)[kind])
-    words = f"margin {margin}, corner: {corner.description}, interface at {corner.interface_pu:.3f} pu"
-    if kind == "thermal":
-        return f"{KIND_WORDS[kind]} of {certificate.worst_branch.name} phase {certificate.worst_branch.phase}, {words}"
-    extremes = certificate.highest_voltages if kind == "voltage_max" else certificate.lowest_voltages
-    sign = -1 if kind == "voltage_max" else 1
-    at = min(extremes, key=lambda one: sign * one.voltage_pu)
-    return f"{KIND_WORDS[kind]} of bus {at.bus} phase {at.phase}, {words}"
+    worst = min(certificate.kinds, key=lambda one: one.margin / alarm.of(one.kind))
+    limit, corner = RowLabel(worst.kind, worst.element, worst.phase), worst.corner
+    return f"{limit}, margin {in_words(worst.kind, worst.margin)}, corner: {corner.description}, interface at {corner.interface_pu:.3f} pu"
 
 
 def remedy(

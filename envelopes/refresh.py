@@ -12,7 +12,8 @@ from typing import NamedTuple
 from envelopes.allocate import Allocation, InsecureFloorsError, max_min
 from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.commands import InstallRows, OpenArea, OpenInterval
-from riskcheck.certify import Certificate, certify
+from riskcheck.certificate import Certificate
+from riskcheck.certify import certify
 from riskcheck.linearise import build
 from riskcheck.network import Network
 from riskcheck.polytope import Polytope

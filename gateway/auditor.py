@@ -32,7 +32,7 @@ from exchange.events import IntervalOpened, RowsChanged, Traded
 from exchange.recovery import Batch
 from gateway.changing import Exchange
 from gateway.worker import Worker, WorkerEndedError, WorkerError
-from riskcheck.polytope import Polytope
+from riskcheck.polytope import KIND_WORDS, Polytope
 
 Holdings = tuple[int, ...]
 REMEDY_PATIENCE = 20  # a remedy takes as long as so many audits
@@ -58,10 +58,12 @@ class Audits(NamedTuple):
     restarts: int
     margins: dict[str, float]
 
+    def margins_in_words(self) -> str:
+        return ", ".join(f"{KIND_WORDS.get(kind, kind)} {in_words(kind, margin)}" for kind, margin in self.margins.items()) or "none"
+
     def __str__(self) -> str:
-        margins = ", ".join(f"{kind} {in_words(kind, margin)}" for kind, margin in self.margins.items())
         outcome = f"{self.broken} broken, {self.tightened} tightened, {self.restarts} restarts"
-        return f"{self.made} audits of {self.intervals} intervals ({outcome}); smallest margins {margins or 'none'}"
+        return f"{self.made} audits of {self.intervals} intervals ({outcome}); smallest margins {self.margins_in_words()}"
 
 
 class Auditor:

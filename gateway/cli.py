@@ -332,14 +332,9 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interval-minutes", type=int, choices=(5, 15, 30), default=15, help="(default: %(default)s)")
     parser.add_argument("--open-lead-minutes", type=_positive(float), default=60, help="gate opens before delivery (default: %(default)s)")
     parser.add_argument("--close-lead-minutes", type=_positive(float), default=5, help="gate closes before delivery (default: %(default)s)")
-    parser.add_argument(
-        "--alarm-voltage-pu", type=_positive(float), default=0.0003,
-        help="audited voltage margin below which the rows are tightened (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--alarm-loading-percent", type=_positive(float), default=0.3,
-        help="audited margin of currents below which the rows are tightened (default: %(default)s)",
-    )  # fmt: skip
+    alarm = "audited {} margin below which rows are tightened (default: %(default)s)"
+    parser.add_argument("--alarm-voltage-pu", type=_positive(float), default=0.0003, help=alarm.format("voltage"))
+    parser.add_argument("--alarm-loading-percent", type=_positive(float), default=0.3, help=alarm.format("current"))
 
 
 def _envelopes_options(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,8 @@
 """`limex serve`: the exchange in real time, until it is interrupted.
 
+SIGHUP: the network is read again and put in force while the market is open; a file that cannot be used changes nothing.
+SIGUSR1: the operator resumes what an audit has halted. What either came to is said on stderr, as are the auditor's findings.
+
 A private broker's address and passwords go to a file that only its owner can read, for the homes. With a configured broker
 the operator brings both, and the access rules that its broker needs are in docs/wire.md.
 """
@@ -11,31 +14,41 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import ParamSpec
 
 import msgspec
 
+from envelopes.change import ChangeError
 from envelopes.refresh import Plan, plan
 from exchange.bounds import MarketSettings
 from exchange.journal import JournalError
 from exchange.node import wall_clock_ms
 from exchange.recovery import Batch
+from gateway.auditor import Auditor, AuditSettings
 from gateway.broker import Broker, read_passwords, start_broker
 from gateway.clock import Schedule
 from gateway.host import Host
 from gateway.show import working
-from riskcheck.network import Network
+from gateway.worker import Worker, WorkerEndedError, WorkerError
+from riskcheck.network import Network, load
+
+READ_PATIENCE_S = 600.0
+P = ParamSpec("P")
 
 
 class ServeSettings(msgspec.Struct, frozen=True):
-    """Where everything is. `broker_url` None means a private broker."""
+    """Where everything is. `source` names the network, for reading it again; `broker_url` None means a private broker."""
 
+    source: str
     area: str
     journal: Path
     schedule: Schedule
     broker_url: str | None
     passwords: Path | None
     credentials: Path
+    audit: AuditSettings = AuditSettings()
 
 
 def serve(network: Network, settings: ServeSettings) -> None:
@@ -50,27 +63,59 @@ def serve(network: Network, settings: ServeSettings) -> None:
 
 
 async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    stopped, changed, resumed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    meanings = {signal.SIGINT: stopped, signal.SIGTERM: stopped, signal.SIGHUP: changed, signal.SIGUSR1: resumed}
+    for number, meaning in meanings.items():
+        asyncio.get_running_loop().add_signal_handler(number, meaning.set)
+    auditor = Auditor(_say, settings.audit)
 
     def listen(_batch: Batch) -> None:
         """Nothing to do beside the gateway."""
 
-    async with Host(settings.journal, broker, ready, settings.schedule, wall_clock_ms, listen) as host:
+    async with Host(settings.journal, broker, ready, settings.schedule, wall_clock_ms, listen, auditor=auditor) as host:
         if settings.broker_url is None:  # only now: the journal is ours, so no other exchange's homes are using this file
             _write_credentials(settings.credentials, settings.area, broker, [customer.id for customer in ready.network.customers])
         _say(f"area {settings.area}: {len(ready.network.customers)} customers, {ready.rows.n_rows} rows, journal {settings.journal}")
         _say(f"serving on {broker.kind} {broker.host}:{broker.port}; interrupt to stop")
-        watch = asyncio.create_task(host.failed())
-        stop = asyncio.create_task(stopped.wait())
-        done, pending = await asyncio.wait((watch, stop), return_when=asyncio.FIRST_COMPLETED)
+        waited_for = host.failed(), stopped.wait(), _each_time(changed, _change, host, settings.source), _each_time(resumed, _resume, host)
+        tasks = [asyncio.create_task(one) for one in waited_for]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*pending)
         for task in done:
             task.result()
+    _say(str(auditor.audits))
+
+
+async def _each_time(asked: asyncio.Event, answer: Callable[P, Awaitable[None]], *arguments: P.args, **named: P.kwargs) -> None:
+    while True:
+        await asked.wait()
+        asked.clear()
+        await answer(*arguments, **named)
+
+
+async def _change(host: Host, source: str) -> None:
+    """Reads the network again, in a process apart, and puts it in force."""
+    worker = Worker()
+    _say(f"reading {source} again")
+    try:
+        network = await worker.call(READ_PATIENCE_S, load, source)
+        done = await host.change(network)
+    except (WorkerError, WorkerEndedError) as error:
+        _say(f"{source} cannot be used, the network in force stays: {error}")
+    except ChangeError as error:
+        _say(str(error))
+    else:
+        _say("the network is the same" if done.difference is None else f"network changed: {done.difference.detail}: {done.taken}")
+    finally:
+        await worker.stop()
+
+
+async def _resume(host: Host) -> None:
+    reasons = await host.resume()
+    _say("; ".join(f"resumed what was halted by {reason}" for reason in reasons) or "no halt of this area is the operator's to end")
 
 
 def _say(text: str) -> None:

@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import pandapower as pp
 import pytest
 
 from gateway.cli import main
+from tests.operated import village
 from tests.test_node import decide, opening, place
 
 NETWORK = "cigre-lv"
@@ -139,6 +141,43 @@ def test_serve_starts_says_where_stops_on_interrupt_and_continues(tmp_path: Path
     assert limex("replay", tmp_path / "j.sqlite", "--tape").stdout.count("opened with") == 1
 
 
+def test_serve_takes_a_changed_network_by_a_signal_and_no_broken_one(tmp_path: Path) -> None:
+    source = tmp_path / "village.json"
+    pp.to_json(village(), str(source))
+    arguments = ["serve", "--network", source, "--journal", tmp_path / "j.sqlite", "--credentials", tmp_path / "c.json"]
+    command = [sys.executable, "-m", "gateway.cli", *map(str, arguments)]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+
+    def said_after(asked: signal.Signals | None, *awaited: str) -> str:
+        assert server.stderr is not None
+        if asked is not None:
+            server.send_signal(asked)
+        said = ""
+        while not any(words in said for words in awaited):
+            line = server.stderr.readline()
+            assert line, said
+            said += line
+        return said
+
+    outcomes = "network is the same", "network changed", "cannot be used", "halted"
+    said_after(None, "interrupt to stop")
+    assert "the network is the same" in said_after(signal.SIGHUP, *outcomes)
+    pp.to_json(village(rating_a=60.0), str(source))
+    said = said_after(signal.SIGHUP, *outcomes)
+    assert "network changed: line 0 carries 120 -> 60 A: " in said
+    assert " W taken from 3 customer(s) in " in said
+    source.write_text('{"a": 1}')
+    assert "cannot be used, the network in force stays" in said_after(signal.SIGHUP, *outcomes)
+    assert "no halt of this area" in said_after(signal.SIGUSR1, "no halt", "resumed")
+    server.send_signal(signal.SIGINT)
+    assert server.stderr is not None
+    rest = server.stderr.read()
+    assert server.wait(timeout=30) == 0, rest
+    assert "audits of" in rest
+    assert "Traceback" not in rest
+    assert limex("replay", tmp_path / "j.sqlite").returncode == 0
+
+
 def test_bench_takes_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--quick", "--only", "replay", "--network", "kerber-landnetz", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
@@ -146,8 +185,6 @@ def test_bench_takes_its_options(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_network_without_limits_to_reach_is_planned_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two buses, a hundred metres of thick cable, one home: no row, every envelope is its rating."""
-    import pandapower as pp
-
     net = pp.create_empty_network()
     ends = [pp.create_bus(net, 0.4) for _ in range(2)]
     pp.create_ext_grid(net, ends[0])
