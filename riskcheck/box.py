@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 EXHAUSTIVE_INJECTORS_MAX = 12
 CHUNK_BYTES = 2**25  # of measures at a time
 SMALLEST_RISE = 1e-9
+STEPS = 17  # on the way to a corner, where f peaks before it
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Adversary:
     """One search of one box."""
 
     def __init__(self, model: Reduced, engine: Engine, limits: Limits, box: Box, effort: Effort, seed: int) -> None:
-        self._model, self._engine, self._limits, self._box, self._effort = model, engine, limits, box, effort
+        self.model, self._engine, self.limits, self._box, self._effort = model, engine, limits, box, effort
         self._rng = np.random.default_rng(seed)
         self._free = np.flatnonzero(box.low_w < box.high_w)
         self._phase = phases(model.network)
@@ -141,8 +142,8 @@ class Adversary:
     def search(self, progress: Progress | None = None) -> Found:
         """progress: called with a phrase and the share done, for a person who waits."""
         steps: list[tuple[str, Callable[[], None]]] = [
-            ("phases against each other", self._structured), ("every corner", self._exhaustive), ("sensitivities", self._signs),
-            ("random points", self._random), ("branches against the rest", self._branches), ("climbing", self._climb),
+            ("phases against each other", self._structured), ("every corner", self.strike_every_corner), ("sensitivities", self._signs),
+            ("random points", self._random), ("branches against the rest", self.strike_branches), ("climbing", self._climb),
             ("single customers", self._flips), ("climbing again", self._climb),
         ]  # fmt: skip
         for done, (phrase, step) in enumerate(steps):
@@ -159,26 +160,26 @@ class Adversary:
     def _strike_each(self, strategy: str, limit: Indices, points: Floats) -> Floats:
         """Measures points [m, n], and returns the f of limit[m] at its own point."""
         f = np.empty(len(points))
-        for some in pieces(len(points), len(self._limits.monitor)):
-            measured = self._limits.measure(self._engine, points[some])
+        for some in pieces(len(points), len(self.limits.monitor)):
+            measured = self.limits.measure(self._engine, points[some])
             f[some] = measured[np.arange(len(measured)), limit[some]]
             self.found.add(points[some], measured, [strategy] * len(measured))
         return f
 
     def _leaders(self, count: int) -> Indices:
         """Of each kind of limit and each phase, the limits that came nearest to breaking."""
-        limits, f = self._limits, self.found.f
-        group = limits.kind * 8 + self._model.monitors.phase[limits.monitor]
+        limits, f = self.limits, self.found.f
+        group = limits.kind * 8 + self.model.monitors.phase[limits.monitor]
         order = np.argsort(-f, kind="stable")
         return np.concatenate([order[group[order] == g][:count] for g in np.unique(group)])
 
     def _structured(self) -> None:
         masks = [np.isin(self._phase, [p for p in range(3) if mask >> p & 1]) for mask in range(8)]
         is_high = np.array(masks)
-        is_passive = np.arange(len(self._phase)) >= len(self._model.network.customers)
+        is_passive = np.arange(len(self._phase)) >= len(self.model.network.customers)
         self._strike("structured", np.vstack([self._box.corners(is_high), self._box.corners(is_high ^ is_passive), self._box.idle_w]))
 
-    def _exhaustive(self) -> None:
+    def strike_every_corner(self) -> None:
         if len(self._free) > EXHAUSTIVE_INJECTORS_MAX:
             return
         is_high = np.zeros((2 ** len(self._free), len(self._phase)), dtype=bool)
@@ -187,9 +188,9 @@ class Adversary:
 
     def _signs(self) -> None:
         """Towards the gradients at no load and at both joint corners."""
-        nearest = self._limits.chosen(self._leaders(self._effort.signs))
+        nearest = self.limits.chosen(self._leaders(self._effort.signs))
         for start in (self._box.idle_w, self._box.high_w, self._box.low_w):
-            self._strike("signs", self._box.steepest(nearest.slopes(self._model, start[None])))
+            self._strike("signs", self._box.steepest(nearest.slopes(self.model, start[None])))
 
     def _random(self) -> None:
         rng, draws, n = self._rng, self._effort.draws, len(self._phase)
@@ -199,9 +200,9 @@ class Adversary:
         share = np.where(inside, rng.random((draws, n)), share)
         self._strike("random", self._box.low_w + share * (self._box.high_w - self._box.low_w))
 
-    def _branches(self) -> None:
+    def strike_branches(self) -> None:
         """The branches nearest to their ratings first; behind which injectors stand is read from what they send through."""
-        limits, model = self._limits, self._model
+        limits, model = self.limits, self.model
         currents = np.flatnonzero(limits.kind == KINDS.index("thermal"))
         order = currents[np.argsort(-self.found.f[currents], kind="stable")]
         element, first = np.unique(model.monitors.element[limits.monitor[order]], return_index=True)
@@ -212,28 +213,38 @@ class Adversary:
     def _opposed(self, behind: Flags) -> Floats:
         """What is behind a branch against the rest, as a whole and phase by phase."""
         box = self._box
-        masks = [behind] if self._model.network.phases == 1 else [behind, *(behind & (self._phase == p) for p in range(3))]
+        masks = [behind] if self.model.network.phases == 1 else [behind, *(behind & (self._phase == p) for p in range(3))]
         points = [box.corners(is_high) for mask in masks for is_high in (mask, ~mask)]
         points += [np.where(behind, corner, box.idle_w) for corner in points]
         return np.array(points)
 
     def _climb(self) -> None:
-        found, limits = self.found, self._limits
+        found, limits = self.found, self.limits
         for _ in range(self._effort.rounds):
             leaders = self._leaders(self._effort.leaders)
             start, height = found.points[found.row[leaders]], found.f[leaders]
-            corner = self._box.steepest(limits.chosen(leaders).slopes(self._model, start))
+            corner = self._box.steepest(limits.chosen(leaders).slopes(self.model, start))
             moves = (corner != start).any(axis=1)
             leaders, start, corner, height = leaders[moves], start[moves], corner[moves], height[moves]
             if not len(leaders):
                 return
             at_corner = self._strike_each("climb", leaders, corner)
             halfway = self._strike_each("climb", leaders, (start + corner) / 2)
-            step = _summit(height, halfway, at_corner)
-            bends = np.flatnonzero(step > 0)
-            self._strike("climb", start[bends] + step[bends, None] * (corner[bends] - start[bends]))
+            for bend in np.flatnonzero(at_corner < np.maximum(height, halfway)):
+                self._summit(int(leaders[bend]), start[bend], corner[bend])
             if (found.f[leaders] <= height + SMALLEST_RISE).all():
                 return
+
+    def _summit(self, limit: int, start: Floats, end: Floats) -> None:
+        """Where a limit peaks between two points: the best of a few steps, then the top of the parabola through it and its neighbours."""
+        steps = np.linspace(0.0, 1.0, STEPS)[:, None]
+        f = self._strike_each("climb", np.full(STEPS, limit), start + steps * (end - start))
+        best = int(np.clip(f.argmax(), 1, STEPS - 2))
+        before, top, after = f[best - 1 : best + 2]
+        bend = before - 2 * top + after
+        if bend < 0:
+            step = steps[best] + (before - after) / (2 * bend) / (STEPS - 1)
+            self._strike("climb", (start + np.clip(step, 0.0, 1.0) * (end - start))[None])
 
     def _flips(self) -> None:
         for limit in self._leaders(self._effort.leaders):
@@ -247,7 +258,7 @@ class Adversary:
     def _flipped(self, limit: int, point: Floats) -> Floats:
         """The point with one injector at its other end, for the injectors whose gradient says least about which end is worse."""
         box = self._box
-        gradient = self._limits.chosen(np.array([limit])).slopes(self._model, point[None])[0]
+        gradient = self.limits.chosen(np.array([limit])).slopes(self.model, point[None])[0]
         n = len(point)
         pull = np.maximum(np.abs(gradient[:n]), np.abs(gradient[n:])) * (box.high_w - box.low_w)
         doubtful = self._free[np.argsort(pull[self._free], kind="stable")[: self._effort.flips]]
@@ -263,14 +274,6 @@ def pieces(count: int, width: int) -> Iterator[slice]:
     """Slices of `count` rows of `width` floats, small enough to work on."""
     size = max(16, CHUNK_BYTES // (8 * width))
     return (slice(start, start + size) for start in range(0, count, size))
-
-
-def _summit(start: Floats, halfway: Floats, end: Floats) -> Floats:
-    """Where between 0 and 1 the parabola through three values peaks; 0 where it does not peak on the way."""
-    with np.errstate(all="ignore"):
-        bend, rise = 2 * (start + end - 2 * halfway), 4 * halfway - 3 * start - end
-        step = -rise / (2 * bend)
-    return np.where((bend < 0) & (step > 0) & (step < 1), step, 0.0)
 
 
 def _behind(model: Reduced, branch: int) -> Flags:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from riskcheck.admittance import NEUTRAL
 from riskcheck.box import EFFORTS, Adversary, Box, Found, pieces
 from riskcheck.certificate import BranchLoading, Certificate, Corner, KindMargin, PhaseVoltage, describe
 from riskcheck.fixedpoint import engine
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     Indices = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
     Progress = Callable[[str, float], None]
+
+__all__ = ["TOLERANCE", "Certificate", "Certifier", "Corner", "KindMargin", "certify", "describe"]
 
 TOLERANCE = {"voltage_max": 1e-6, "voltage_min": 1e-6, "thermal": 1e-4, "interface": 1e-4}
 UNIT = {"voltage_max": "pu", "voltage_min": "pu", "thermal": "of rating", "interface": "of limit"}
@@ -76,7 +79,7 @@ class Certifier:
         searched = Adversary(self.model, self.engine, self.limits, box, EFFORTS[effort], seed).search(progress)
         found = self._everywhere(searched)
         confirmed = self._confirm(found, EFFORTS[effort].confirmed)
-        return _Report(self.model, self.all_limits, found).certificate(confirmed, effort, seed, rows_hash)
+        return _Report(self.model, self.all_limits, box, found).certificate(confirmed, effort, seed, rows_hash)
 
     def _everywhere(self, searched: Found) -> Found:
         """The worst points of the search, at every monitor of the network."""
@@ -112,13 +115,20 @@ class Certifier:
 
     def _agree(self, flows: Flows, values: Floats) -> None:
         """The engine reports the larger end of a branch, the monitors each end: compared branch by branch."""
-        monitors = self.model.monitors
-        volts = monitors.is_voltage
-        gap = np.abs(flows.voltage_pu[:, monitors.element[volts], monitors.phase[volts]] - values[:, volts]).max()
-        loading = np.zeros(flows.loading.shape[1:] + values.shape[:1])
-        np.maximum.at(loading, tuple(np.array([monitors.element[~volts], monitors.phase[~volts]])), values[:, ~volts].T)
-        gap = max(gap, np.abs(np.moveaxis(loading, 2, 0) - flows.loading).max())
-        assert gap < DISAGREEMENT_MAX, f"the two power flow engines of {self.network.name} disagree by {gap:.2e}"
+        network, monitors = self.network, self.model.monitors
+        volts, powers = monitors.is_voltage, monitors.is_power
+        currents = np.flatnonzero(~volts & ~powers)
+        mine = np.zeros((len(network.branches), NEUTRAL + 1, len(values)))
+        np.maximum.at(mine, tuple(np.array([monitors.element[currents], monitors.phase[currents]])), values[:, currents].T)
+        limits_w = np.array([-network.interface_export_w_max, network.interface_import_w_max])[monitors.element[powers]]
+        gaps = (
+            flows.voltage_pu[:, monitors.element[volts], monitors.phase[volts]] - values[:, volts],
+            np.moveaxis(flows.loading, 0, 2) - mine[:, : network.phases],
+            flows.neutral.T - mine[:, NEUTRAL],
+            flows.interface_w[:, None] / limits_w - values[:, powers],
+        )
+        gap = max(float(np.abs(gap).max(initial=0.0)) for gap in gaps)
+        assert gap < DISAGREEMENT_MAX, f"the two power flow engines of {network.name} disagree by {gap:.2e}"
 
 
 def certify(
@@ -143,8 +153,8 @@ def certify(
 class _Report:
     """What a search found, in the words of a certificate."""
 
-    def __init__(self, model: Reduced, limits: Limits, found: Found) -> None:
-        self._model, self._network, self._limits, self._found = model, model.network, limits, found
+    def __init__(self, model: Reduced, limits: Limits, box: Box, found: Found) -> None:
+        self._model, self._network, self._limits, self._box, self._found = model, model.network, limits, box, found
         self._margin = -np.where(np.isfinite(found.f), found.f, -COLLAPSED)
 
     def certificate(self, confirmed: int, effort: str, seed: int, rows_hash: str | None) -> Certificate:
@@ -193,7 +203,9 @@ class _Report:
         return float(self._limits.bound[limit] - self._limits.sense[limit] * self._margin[limit])
 
     def _words(self, limit: int) -> str:
-        return describe(self._network, self._found.points[self._found.row[limit]])
+        point = self._found.points[self._found.row[limit]]
+        inside = int(((self._box.low_w < point) & (point < self._box.high_w) & (point != 0)).sum())
+        return describe(self._network, point) + (f", {inside} of {len(point)} inside their limits" if inside else "")
 
     def _phase(self, limit: int) -> str:
         monitors, monitor = self._model.monitors, self._limits.monitor[limit]
