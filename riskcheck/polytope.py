@@ -186,15 +186,24 @@ def _check_rows(rows: npt.NDArray[Any], slack: npt.NDArray[Any], labels: Sequenc
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
+def _first_right(row: npt.NDArray[Any]) -> Any:
+    """The first right that takes part in a row: nobody before it matters, and one comparison there parts rows of different feeders."""
+    for right in range(len(row)):
+        if row[right] > 0:
+            return right
+    return len(row)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _undominated(rows: npt.NDArray[Any], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Indices of the rows that no other row implies. `order` sorts by falling sum: only an earlier row can dominate."""
     kept = np.empty(len(order), dtype=np.int64)
     n = 0
     for candidate in order:
-        dominated = False
+        dominated, first = False, _first_right(rows[candidate])
         for k in range(n):
             implied = True
-            for right in range(rows.shape[1]):
+            for right in range(first, rows.shape[1]):
                 if rows[candidate, right] > rows[kept[k], right]:
                     implied = False
                     break
@@ -214,10 +223,10 @@ def _merge(rows: npt.NDArray[Any], order: npt.NDArray[np.int64], millionths: int
     bounds = np.empty(rows.shape, dtype=np.int64)
     n = 0
     for candidate in order:
-        home = -1
+        home, first = -1, _first_right(rows[candidate])
         for k in range(n):
             fits = True
-            for right in range(rows.shape[1]):
+            for right in range(first, rows.shape[1]):
                 if rows[candidate, right] > bounds[k, right]:
                     fits = False
                     break
