@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import combinations
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -17,9 +18,13 @@ from exchange import commands as c
 from exchange.events import Blocked, RowsChanged, Traded
 from exchange.rejects import Reason
 from exchange.snapshot import dump, load
+from replay import tape
+from replay.rebuild import moment, rebuild
+from replay.verify import verify
 from riskcheck.polytope import Polytope, RowLabel
 from tests.rulebook import AREA, CLOSED, OPEN, SETTINGS, UNKNOWN, Market
 from tests.test_engine_network import COLUMNS, feeder
+from tests.test_node import decide, opening, place
 
 FIVE = (5_000,) * 6
 LABEL = [RowLabel("thermal", "transformer", "abc")]
@@ -267,3 +272,19 @@ def test_a_state_with_lowered_holdings_comes_back_with_its_accounts() -> None:
     assert dump(again) == dump(made.engine)
     assert again.operator_cash(AREA) == -2_500
     assert made.do(change(limits(alice=3_000))) == again.apply(change(limits(alice=3_000)))
+
+
+def test_a_journal_with_changed_rows_leads_to_the_same_events_and_is_told_in_words(tmp_path: Path) -> None:
+    half = 5 * 10**7
+    rows = Polytope(np.ones((4, 1), dtype=np.int32), 2**40, LABEL)
+    lower = c.ChangeRows("lv", 0, rows.content_hash, (half - 1_000, half, half, half), "limits", "line 3 cooled less", (TAP,))
+    path = tmp_path / "journal.sqlite"
+    decide(path, [*opening(), place(1)])
+    _, released = decide(path, [c.InstallRows("lv", rows.to_bytes()), lower])
+    told = "\n".join(tape.lines(released[-1]))
+    assert f"in lv has other rows (limits: line 3 cooled less): 1 rows, hash {rows.content_hash}, transformer tap -1" in told
+    assert "REBASED alice -1000 W export (holds 49999000 W), paid 2500 mct at 10.00 ct/kWh: limits" in told
+    decide(path, [c.CloseGate(None, 0), c.RetireInterval("lv", 0)])
+    assert verify(path).snapshots == 3
+    engine, _ = rebuild(path)
+    assert moment(engine, 3)["areas"]["lv"] == {"cash_mct": {"alice": 2_500, "bob": 0}, "operator_mct": -2_500, "intervals": {}}
