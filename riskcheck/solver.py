@@ -7,7 +7,7 @@ Reference checker, re-basing and recourse ask the same question, over and over w
 Strictly convex, so there is one answer and no need to regularise (OSQP does not converge on linear programs). The pipeline:
 
 1. The caller measures z in units of its quantities, so that everything is of the order of one; each row is divided by its
-   largest coefficient. A row with more room than `FAR` cannot matter, and large numbers slow the solver down.
+   largest coefficient. More room than the box can use, and `FAR`, cannot matter, and large numbers slow the solver down.
 2. Bounds shrink by 3 eps, because what OSQP calls solved may break a row by eps; never below what the box can reach.
 3. Iterations and time are limited. Without the time limit, a backstop that no test has reached, the answer depends on the
    questions alone: rho adapts by iterations, not by the clock. Polishing stays off: it prints, and may spoil a good point.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EPS = 1e-5
 ITERATIONS_MAX = 2_000
 SECONDS_MAX = 10.0
-FAR = 2.0
+FAR = 1.0
 SHRUNK = 3.0  # times eps
 STRAY = 1.0  # in units of z: a point farther than this outside its box is none
 
@@ -92,11 +92,12 @@ class Nearest:
         return np.asarray(np.where(row < m, self._unit_rows[np.minimum(row, m - 1), column], 1.0) if m else np.ones(len(row)))
 
     def _bounds(self, room: Floats) -> Floats:
-        """Shrunk, but never below what the box can reach: a point at that very edge must stay one."""
+        """Shrunk, but never below what the box can reach (a point at that very edge must stay one), nor far beyond all of it."""
         scaled = room / self._size
-        reach = np.minimum(self._unit_rows * self._low, self._unit_rows * self._high).sum(axis=1)
+        at_low, at_high = self._unit_rows * self._low, self._unit_rows * self._high
+        least, most = np.minimum(at_low, at_high).sum(axis=1), np.maximum(at_low, at_high).sum(axis=1)
         shrunk = scaled - SHRUNK * self._eps
-        return np.minimum(np.where(scaled >= reach, np.maximum(shrunk, reach), shrunk), FAR + np.abs(reach))
+        return np.minimum(np.where(scaled >= least, np.maximum(shrunk, least), shrunk), most + FAR)
 
     def _answer(self, solution: Any) -> Answer:
         x = np.asarray(solution.x, dtype=float)
