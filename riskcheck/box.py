@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from riskcheck.corners import against_the_rest, random_points, structured
 from riskcheck.limits import KINDS
 
 if TYPE_CHECKING:
@@ -32,13 +33,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from riskcheck.corners import Box
     from riskcheck.limits import Engine, Limits
-    from riskcheck.network import Network
     from riskcheck.reduced import Reduced
 
     Floats = npt.NDArray[np.float64]
     Indices = npt.NDArray[np.int64]
-    Flags = npt.NDArray[np.bool_]
     Progress = Callable[[str, float], None]
 
 EXHAUSTIVE_INJECTORS_MAX = 12
@@ -64,37 +64,6 @@ EFFORTS = {
     "quick": Effort(leaders=2, rounds=4, signs=40, draws=100, flips=64, branches=40, confirmed=4),
     "full": Effort(leaders=8, rounds=10, signs=400, draws=2000, flips=400, branches=400, confirmed=16),
 }
-
-
-@dataclass(frozen=True)
-class Box:
-    """Where every injector may be, in watts, export positive, [n_injectors]."""
-
-    low_w: Floats
-    high_w: Floats
-
-    @classmethod
-    def of(cls, network: Network, export_w: Floats, import_w: Floats) -> Box:
-        low, high = [p.low_w for p in network.passives], [p.high_w for p in network.passives]
-        return cls(np.concatenate([-import_w, low]), np.concatenate([export_w, high]))
-
-    def corners(self, is_high: Flags) -> Floats:
-        return np.asarray(np.where(is_high, self.high_w, self.low_w))
-
-    @property
-    def idle_w(self) -> Floats:
-        """The point nearest to no power at all."""
-        return np.asarray(np.clip(0.0, self.low_w, self.high_w))
-
-    def steepest(self, gradient: Floats) -> Floats:
-        """For each gradient by right [m, 2n], the point [m, n] of the box that maximises the linear function.
-
-        A power is worth its export gradient above zero and its import gradient below; where both fall, zero is best.
-        """
-        n = len(self.low_w)
-        ends = (self.high_w, self.low_w, self.idle_w)
-        worth = [gradient[:, :n] * np.maximum(p, 0.0) + gradient[:, n:] * np.maximum(-p, 0.0) for p in ends]
-        return np.asarray(np.choose(np.argmax(worth, axis=0), ends))
 
 
 @dataclass
@@ -135,8 +104,6 @@ class Adversary:
     def __init__(self, model: Reduced, engine: Engine, limits: Limits, box: Box, effort: Effort, seed: int) -> None:
         self.model, self._engine, self.limits, self._box, self._effort = model, engine, limits, box, effort
         self._rng = np.random.default_rng(seed)
-        self._free = np.flatnonzero(box.low_w < box.high_w)
-        self._phase = phases(model.network)
         self.found = Found.nothing(len(limits.monitor), len(box.low_w))
 
     def search(self, progress: Progress | None = None) -> Found:
@@ -174,17 +141,11 @@ class Adversary:
         return np.concatenate([order[group[order] == g][:count] for g in np.unique(group)])
 
     def _structured(self) -> None:
-        masks = [np.isin(self._phase, [p for p in range(3) if mask >> p & 1]) for mask in range(8)]
-        is_high = np.array(masks)
-        is_passive = np.arange(len(self._phase)) >= len(self.model.network.customers)
-        self._strike("structured", np.vstack([self._box.corners(is_high), self._box.corners(is_high ^ is_passive), self._box.idle_w]))
+        self._strike("structured", structured(self.model.network, self._box))
 
     def strike_every_corner(self) -> None:
-        if len(self._free) > EXHAUSTIVE_INJECTORS_MAX:
-            return
-        is_high = np.zeros((2 ** len(self._free), len(self._phase)), dtype=bool)
-        is_high[:, self._free] = (np.arange(len(is_high))[:, None] >> np.arange(len(self._free))) & 1
-        self._strike("exhaustive", self._box.corners(is_high))
+        if len(self._box.free) <= EXHAUSTIVE_INJECTORS_MAX:
+            self._strike("exhaustive", self._box.every_corner())
 
     def _signs(self) -> None:
         """Towards the gradients at no load and at both joint corners."""
@@ -193,30 +154,16 @@ class Adversary:
             self._strike("signs", self._box.steepest(nearest.slopes(self.model, start[None])))
 
     def _random(self) -> None:
-        rng, draws, n = self._rng, self._effort.draws, len(self._phase)
-        odds = np.where(rng.random((draws, 1)) < 0.5, rng.random((draws, 1)), rng.random((draws, 3))[:, self._phase])
-        share = (rng.random((draws, n)) < odds).astype(float)
-        inside = rng.random((draws, n)) < rng.choice([0.0, 0.0, 0.1, 1.0], (draws, 1))
-        share = np.where(inside, rng.random((draws, n)), share)
-        self._strike("random", self._box.low_w + share * (self._box.high_w - self._box.low_w))
+        self._strike("random", random_points(self.model.network, self._box, self._effort.draws, self._rng))
 
     def strike_branches(self) -> None:
-        """The branches nearest to their ratings first; behind which injectors stand is read from what they send through."""
-        limits, model = self.limits, self.model
+        """The branches nearest to their ratings first."""
+        limits = self.limits
         currents = np.flatnonzero(limits.kind == KINDS.index("thermal"))
         order = currents[np.argsort(-self.found.f[currents], kind="stable")]
-        element, first = np.unique(model.monitors.element[limits.monitor[order]], return_index=True)
+        element, first = np.unique(self.model.monitors.element[limits.monitor[order]], return_index=True)
         chosen = element[np.argsort(first, kind="stable")][: self._effort.branches]
-        behind = np.array([_behind(model, branch) for branch in chosen])
-        self._strike("branches", np.vstack([self._opposed(inside) for inside in np.unique(behind, axis=0)]))
-
-    def _opposed(self, behind: Flags) -> Floats:
-        """What is behind a branch against the rest, as a whole and phase by phase."""
-        box = self._box
-        masks = [behind] if self.model.network.phases == 1 else [behind, *(behind & (self._phase == p) for p in range(3))]
-        points = [box.corners(is_high) for mask in masks for is_high in (mask, ~mask)]
-        points += [np.where(behind, corner, box.idle_w) for corner in points]
-        return np.array(points)
+        self._strike("branches", against_the_rest(self.model, self._box, chosen))
 
     def _climb(self) -> None:
         found, limits = self.found, self.limits
@@ -224,7 +171,7 @@ class Adversary:
             leaders = self._leaders(self._effort.leaders)
             start, height = found.points[found.row[leaders]], found.f[leaders]
             corner = self._box.steepest(limits.chosen(leaders).slopes(self.model, start))
-            moves = (corner != start).any(axis=1)
+            moves = (corner != start).any(axis=1) & np.isfinite(height)
             leaders, start, corner, height = leaders[moves], start[moves], corner[moves], height[moves]
             if not len(leaders):
                 return
@@ -253,7 +200,7 @@ class Adversary:
             f = self._strike_each("flips", np.full(len(flips), limit), flips)
             helps = flips[f > height]
             if len(helps):
-                self._strike("flips", np.where((helps != point).any(axis=0), self._other_end(point), point)[None])
+                self._strike("flips", np.where((helps != point).any(axis=0), self._box.other_end(point), point)[None])
 
     def _flipped(self, limit: int, point: Floats) -> Floats:
         """The point with one injector at its other end, for the injectors whose gradient says least about which end is worse."""
@@ -261,29 +208,13 @@ class Adversary:
         gradient = self.limits.chosen(np.array([limit])).slopes(self.model, point[None])[0]
         n = len(point)
         pull = np.maximum(np.abs(gradient[:n]), np.abs(gradient[n:])) * (box.high_w - box.low_w)
-        doubtful = self._free[np.argsort(pull[self._free], kind="stable")[: self._effort.flips]]
+        doubtful = box.free[np.argsort(pull[box.free], kind="stable")[: self._effort.flips]]
         rows = np.repeat(point[None], len(doubtful), axis=0)
-        rows[np.arange(len(doubtful)), doubtful] = self._other_end(point)[doubtful]
+        rows[np.arange(len(doubtful)), doubtful] = self._box.other_end(point)[doubtful]
         return rows
-
-    def _other_end(self, point: Floats) -> Floats:
-        return self._box.corners(point < (self._box.low_w + self._box.high_w) / 2)
 
 
 def pieces(count: int, width: int) -> Iterator[slice]:
     """Slices of `count` rows of `width` floats, small enough to work on."""
     size = max(16, CHUNK_BYTES // (8 * width))
     return (slice(start, start + size) for start in range(0, count, size))
-
-
-def _behind(model: Reduced, branch: int) -> Flags:
-    """Which injectors send most of their current through a branch [n_injectors]; in a meshed network more than half of the most."""
-    monitors = model.monitors
-    pull = np.abs(model.H[(monitors.element == branch) & ~monitors.is_voltage]).max(axis=0)
-    return np.asarray(((pull > 0.5 * pull.max()) @ (model.share != 0)) > 0)
-
-
-def phases(network: Network) -> Indices:
-    """The first phase of every injector, 0 to 2."""
-    names = [*(customer.phase for customer in network.customers), *(passive.phase for passive in network.passives)]
-    return np.array(["abc".index(name[0]) for name in names])

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from riskcheck.admittance import NEUTRAL
-from riskcheck.box import EFFORTS, Adversary, Box, Found, pieces
+from riskcheck.box import EFFORTS, Adversary, Found, pieces
 from riskcheck.certificate import BranchLoading, Certificate, Corner, KindMargin, PhaseVoltage, describe
+from riskcheck.corners import Box
 from riskcheck.fixedpoint import engine
 from riskcheck.limits import KINDS, Limits
 from riskcheck.monitors import POWERS

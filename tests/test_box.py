@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from riskcheck import box
+from riskcheck.corners import Box, phases
 from riskcheck.limits import KINDS, Limits
 from riskcheck.network import Branch, Customer, Network, Passive, load
 from riskcheck.reduced import Reduced
@@ -19,7 +20,7 @@ RANDOM_NETWORKS = 20
 
 def adversary(network: Network, export_w: Any, import_w: Any, effort: str = "quick", **changed: int) -> box.Adversary:
     model = Reduced(network)
-    where = box.Box.of(network, np.asarray(export_w, dtype=float), np.asarray(import_w, dtype=float))
+    where = Box.of(network, np.asarray(export_w, dtype=float), np.asarray(import_w, dtype=float))
     harder = dataclasses.replace(box.EFFORTS[effort], **changed)
     return box.Adversary(model, model, Limits.of(model, both_ends=True), where, harder, seed=0)
 
@@ -62,7 +63,7 @@ def test_customers_of_one_phase_against_the_others_are_found_among_too_many_to_t
     search.search()
     f, point, _, _ = worst(search, "voltage_max")
     assert f > 0.005
-    phase = box.phases(network)
+    phase = phases(network)
     directions = [{bool(watts > 0) for watts in point[phase == p]} for p in range(3)]
     assert {True} in directions
     assert {False} in directions

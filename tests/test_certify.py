@@ -12,6 +12,7 @@ import pytest
 import riskcheck.box as box
 from envelopes.allocate import max_min
 from riskcheck.certify import Certificate, Certifier, certify, describe
+from riskcheck.corners import Box
 from riskcheck.network import load
 from riskcheck.polytope import Polytope
 from tests import grids
@@ -142,5 +143,5 @@ def test_corners_are_described_by_phase() -> None:
 
 def searched(certifier: Certifier, export_w: Any, import_w: Any) -> Any:
     """The greatest f of every limit that a quick search finds."""
-    where = box.Box.of(certifier.network, export_w, import_w)
+    where = Box.of(certifier.network, export_w, import_w)
     return box.Adversary(certifier.model, certifier.model, certifier.limits, where, box.EFFORTS["quick"], seed=0).search().f
