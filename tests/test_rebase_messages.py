@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
 
 from exchange import commands as c
 from exchange.recovery import run_batch
 from gateway import topics, wire
+from gateway.broker import start_broker
 from gateway.client import Home
 from gateway.device import device_topic
 from gateway.message import Message
 from gateway.session import Session
 from riskcheck.polytope import Polytope, RowLabel
-from tests.exchange_at_work import ALLOCATION_W, AREA, NAMES, T0, T1
+from tests.exchange_at_work import ALLOCATION_W, AREA, NAMES, T0, T1, run, trading, until
 from tests.test_session import NOW, Bench, envelopes, reports
 
 LENGTH_MS = T1 - T0
@@ -139,3 +141,19 @@ def test_a_home_reads_the_set_point_of_the_moment_and_never_goes_back() -> None:
         return told
 
     assert asyncio.run(read()) == [None, None, -700, -700, None, None, None], "the last one is the older message, come late"
+
+
+def test_over_a_broker_the_lowered_limit_arrives_and_then_its_reason(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with start_broker(None, AREA, NAMES) as broker:
+            async with trading(tmp_path / "journal.sqlite", broker, "alice") as (exchange, (home,)):
+                told: list[str] = []
+                home.on_envelope(lambda envelope: told.append(f"envelope {envelope.controls[0].opModExpLimW}"))
+                home.on_report(lambda report: told.append(f"{type(report).__name__}"))
+                for command in (c.InstallRows(AREA, ROWS.to_bytes()), change(400, SETTINGS)):
+                    exchange.node.submit(command)
+                await until(lambda: len(told) == 2)
+                assert told == [f"envelope {ALLOCATION_W - 400}", "Rebased"]
+                assert home.limits(T0) == (ALLOCATION_W - 400, ALLOCATION_W)
+
+    run(scenario)
