@@ -167,7 +167,7 @@ def _fused(net: Any) -> dict[int, str]:
     import pandapower
 
     solved = copy.deepcopy(net)
-    pandapower.runpp(solved, init="dc")
+    pandapower.runpp(solved, init="dc", numba=False)
     lookup = solved._pd2ppc_lookups["bus"]  # noqa: SLF001 - the only place where pandapower keeps it
     return {int(bus): f"bus{lookup[bus]}" for bus in solved.bus.index}
 

@@ -105,10 +105,10 @@ class Pandapower:
             for column, phase in enumerate("abc"):
                 on_phase = drawn_mva * self._on[:, column]
                 net.asymmetric_load[f"p_{phase}_mw"], net.asymmetric_load[f"q_{phase}_mvar"] = on_phase.real, on_phase.imag
-            self._run_3ph(net, trafo_model="t", tolerance_mva=MVA_TOLERANCE, max_iteration=200)
+            self._run_3ph(net, trafo_model="t", tolerance_mva=MVA_TOLERANCE, max_iteration=200, numba=False)
         else:
             net.load["p_mw"], net.load["q_mvar"] = drawn_mva.real, drawn_mva.imag
-            self._run(net, trafo_model=self._trafo_model, tolerance_mva=MVA_TOLERANCE, max_iteration=100, init="dc")
+            self._run(net, trafo_model=self._trafo_model, tolerance_mva=MVA_TOLERANCE, max_iteration=100, init="dc", numba=False)
         return Answer(self._voltages(), self._loading())
 
     def _voltages(self) -> Floats:
