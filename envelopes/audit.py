@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Watts = npt.NDArray[np.int64]
 
 PER_MILLE_MAX = 8_000
+FAILSAFE_ONLY = "no tightening of the rows helps: failsafe envelopes for everybody"
 VOLTAGES = ("voltage_max", "voltage_min")  # their margins are in pu, all others shares of a rating
 
 
@@ -114,7 +115,7 @@ def remedy(
                 which = "all rows" if kinds is None else f"rows of {' and '.join(KIND_WORDS.get(kind, kind) for kind in kinds)}"
                 return Remedy(tight.to_bytes(), tuple(map(int, limit)), f"{which} tightened by {per_mille} per mille")
     if finding.broken and not judge(_certificate(network_hash, floor, seed), alarm).broken:
-        return Remedy(None, tuple(floor_w), "no tightening of the rows helps: failsafe envelopes for everybody")
+        return Remedy(None, tuple(floor_w), FAILSAFE_ONLY)
     return None
 
 

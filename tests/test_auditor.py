@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envelopes.audit import Alarm
+from envelopes.audit import FAILSAFE_ONLY, Alarm, Remedy, audit, prepare, remedy
 from exchange.commands import ChangeRows, Halt, Resume
 from exchange.events import Rebased, Traded
 from gateway.auditor import Auditor, AuditSettings
@@ -145,3 +145,24 @@ def test_an_auditor_that_is_silent_again_and_again_halts_the_area(tmp_path: Path
             assert not await traded(running)
 
     asyncio.run(run())
+
+
+def test_the_remedy_has_passed_an_audit_and_leaves_the_failsafe_where_no_row_can_be_tightened() -> None:
+    weak = ready(ring_a=90.0)
+    network_hash = prepare(weak.network)
+    floors = tuple(map(int, weak.network.floors_w()))
+    holding = (10_000, 95_000, 50_000, 50_000, 50_000, 50_000)
+    finding = audit(network_hash, holding, Alarm(), 1)
+    assert finding.broken == ("thermal",)
+    mended = remedy(network_hash, halved(weak.rows, "line 2").to_bytes(), holding, floors, finding, Alarm(), 1)
+    assert mended is not None
+    assert mended.rows is not None
+    after = audit(network_hash, mended.limit_w, Alarm(), 2)
+    assert (after.broken, after.low) == ((), ())
+    assert Polytope.from_bytes(mended.rows).is_secure(mended.limit_w)
+    assert all(floor <= limit <= held for floor, limit, held in zip(floors, mended.limit_w, holding, strict=True))
+    without_rows = Polytope.unlimited(len(holding)).to_bytes()
+    assert remedy(network_hash, without_rows, holding, floors, finding, Alarm(), 1) == Remedy(None, floors, FAILSAFE_ONLY)
+    low = audit(network_hash, floors, Alarm(loading=0.99), 1)
+    assert (low.broken, low.low) == ((), ("thermal",))
+    assert remedy(network_hash, without_rows, floors, floors, low, Alarm(loading=0.99), 1) is None

@@ -267,6 +267,19 @@ def test_merged_rows_are_never_more_generous_and_cost_at_most_their_tolerance(
         assert merged.is_secure(limits_w)
 
 
+@given(some_rows, st.lists(some_slack, min_size=6, max_size=6), points, st.integers(0, 3000))
+@settings(max_examples=200, deadline=None)
+def test_tightened_rows_admit_so_much_less_and_never_more(
+    rows: list[list[float]], slack: list[float], limits: list[int], more: int
+) -> None:
+    polytope = from_rows(rows, slack[: len(rows)])
+    tight = polytope.tightened(more)
+    share, tight_share = polytope.columns / polytope.slack, tight.columns / tight.slack
+    assert (tight_share >= share * (1 + more / 1000) * (1 - 1e-12)).all()
+    assert polytope.is_secure(limits) or not tight.is_secure(limits)
+    assert (polytope.tightened(more, ("voltage_max",)).columns == polytope.columns).all()
+
+
 def test_rows_that_nearly_coincide_become_their_maximum() -> None:
     exact = from_rows([[1.0, 2.0, 0.0, 1.0], [1.0009, 1.9995, 0.0, 1.0], [0.0, 0.0, 3.0, 0.0]], [100.0] * 3)
     merged = exact.merged(1e-3)
