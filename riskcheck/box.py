@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str, float], None]
 
 EXHAUSTIVE_INJECTORS_MAX = 12
-CHUNK_BYTES = 2**25  # of measures at a time
+CHUNK_BYTES = 2**21  # of measures at a time: what stays in the cache
 SMALLEST_RISE = 1e-9
 STEPS = 17  # on the way to a corner, where f peaks before it
 

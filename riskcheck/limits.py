@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numba import njit
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -83,8 +84,7 @@ class Limits:
         out = np.empty((len(power_w), len(self.monitor)))
         for which, interface_pu, monitor, position in self.ends:
             values = engine.values(engine.solve(power_w, interface_pu), interface_pu, monitor)
-            f = self.sense[which] * (values[:, position] - self.bound[which])
-            out[:, which] = np.where(np.isnan(f), np.inf, f)
+            _spread(values, position, self.sense[which], self.bound[which], which, out)
         return out
 
     def gradients(self, model: Reduced, power_w: Floats) -> tuple[Floats, Floats]:
@@ -108,6 +108,15 @@ class Limits:
             own = power_w if len(power_w) == 1 else power_w[which]
             out[which] = self.sense[which][:, None] * _slopes(model, self.monitor[which], own, interface_pu)
         return out
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _spread(values: Floats, position: Indices, sense: Floats, bound: Floats, which: Indices, out: Floats) -> None:
+    """f of some limits from the values of their monitors [batch, n_monitors], into their columns of out [batch, n_limits]."""
+    for point in range(len(values)):
+        for limit in range(len(which)):
+            value = values[point, position[limit]]
+            out[point, which[limit]] = np.inf if np.isnan(value) else sense[limit] * (value - bound[limit])
 
 
 def _slopes(model: Reduced, monitor: Indices, power_w: Floats, interface_pu: float) -> Floats:

@@ -65,6 +65,7 @@ class Reduced:
         is_source = np.isin(np.arange(size) // phases, network.sources)
         self.inner, outer = np.flatnonzero(~is_source), np.flatnonzero(is_source)
         self.nodes, self.share = _injections(network)
+        self._share_rows = sparse.csr_matrix(self.share / BASE_VA)  # nearly empty where customers are many
         self._read_reactive_power()
 
         factor = splu(self.admittance[self.inner][:, self.inner].tocsc())
@@ -126,7 +127,7 @@ class Reduced:
         reactive = np.minimum(power_w, 0.0) * self.tangent
         if not self._plain:
             reactive = reactive - np.maximum(power_w, 0.0) * self.export_tangent + self.reactive_var
-        return np.asarray((power_w + 1j * reactive) @ self.share.T / BASE_VA, dtype=complex)
+        return np.ascontiguousarray((self._share_rows @ (power_w + 1j * reactive).T).T)
 
     def solve(self, power_w: Floats, interface_pu: float) -> Complexes:
         """Injected currents [batch, k]; NaN where no operating point exists (voltage collapse)."""
