@@ -24,6 +24,7 @@ from riskcheck.limits import KINDS, Limits
 from riskcheck.monitors import POWERS
 from riskcheck.powerflow import Flows, NoSolution, PowerFlow
 from riskcheck.reduced import Reduced
+from riskcheck.screen import Screening, screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,12 @@ class Certifier:
         found = self._everywhere(searched)
         confirmed = self._confirm(found, EFFORTS[effort].confirmed)
         return _Report(self.model, self.all_limits, box, found).certificate(confirmed, effort, seed, rows_hash)
+
+    def screen(self, export_w: npt.ArrayLike, import_w: npt.ArrayLike, *, corners: int = 1000, seed: int = 0) -> Screening:
+        """Many sets of envelopes, whole watts [n_sets, n_customers] each, at the same corners; see `riskcheck/screen.py`."""
+        sets = zip(np.atleast_2d(export_w), np.atleast_2d(import_w), strict=True)
+        boxes = [Box.of(self.network, *_envelopes(self.network, export, imports)) for export, imports in sets]
+        return screen(self.model, self.engine, self.limits, boxes, corners, seed)
 
     def _everywhere(self, searched: Found) -> Found:
         """The worst points of the search, at every monitor of the network."""
