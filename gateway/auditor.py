@@ -18,6 +18,7 @@ journal: a replay needs no auditor.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -74,7 +75,7 @@ class Auditor:
         self._settings = settings or AuditSettings()
         self._worker = Worker()
         self._waiting: dict[int, Holdings] = {}
-        self._arrived = asyncio.Event()
+        self._arrived, self._caught_up = asyncio.Event(), asyncio.Event()
         self._prepared: tuple[int | None, str] = (None, "")
         self._beyond_help: set[str] = set()
         self._failures = 0
@@ -101,6 +102,12 @@ class Auditor:
         if interval is not None:
             self._waiting[interval_ms] = tuple(interval.ledger.holding_w)
             self._arrived.set()
+            self._caught_up.clear()
+
+    async def caught_up(self, patience_s: float) -> None:
+        """Returns when nothing waits, or when patience ends."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._caught_up.wait(), patience_s)
 
     async def run(self, exchange: Exchange) -> None:
         """Audits until cancelled. Raises RefusedError only through `exchange.submit`: the journal's failures are its own."""
@@ -137,6 +144,8 @@ class Auditor:
                 await self._act(exchange, interval_ms, finding)
             if self._waiting.get(interval_ms) is holding_w:  # only now: what could not be acted upon is audited again
                 del self._waiting[interval_ms]
+            if not self._waiting:
+                self._caught_up.set()
 
     def _count(self, interval_ms: int, finding: Finding) -> None:
         self._failures = 0
