@@ -37,6 +37,10 @@ class Screening:
     corners: int
     flows: int
 
+    def smallest(self) -> dict[str, float]:
+        """The smallest margin over all sets, of each kind of limit that the network has."""
+        return {kind: float(margin) for kind, margin in zip(KINDS, self.margin.min(axis=0), strict=True) if np.isfinite(margin)}
+
 
 def screen(model: Reduced, engine: Engine, limits: Limits, boxes: list[Box], corners: int, seed: int) -> Screening:
     """Every box at the same corners; see the head of this file."""
