@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.blind_adversary import BlindAdversary
 from benchmarks.campaigns import Campaign
-from benchmarks.measure import load_average, machine
+from benchmarks.measure import load_average, machine, peak_mb
 from benchmarks.networks import Case, chosen, ready
 from riskcheck.certify import TOLERANCE, Certifier
 
@@ -68,6 +68,7 @@ class Tally:
     corners_blind: int = 0
     false_accepts: int = 0
     seconds: float = 0.0
+    process_mb: int = 0  # most memory that its process ever had
     margins: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, np.inf))
     worst: dict[str, str] = field(default_factory=dict)
     broken: list[dict[str, Any]] = field(default_factory=list)
@@ -107,6 +108,7 @@ class Fuzz:
         for number, share in enumerate(shares.tolist()):
             self._campaign(Campaign(self._network, self._polytope, self._fair, self._rng, number), number, share)
             self.tally.seconds = round(time.perf_counter() - began, 1)
+            self.tally.process_mb = peak_mb()
             self._tell(self._case.name, share, "")
         return self.tally
 
@@ -154,7 +156,11 @@ def _employ(news: Any) -> None:
 
 
 def _work(case: Case, trades: int, seed: int) -> Tally:
-    return Fuzz(case, seed, lambda *news: _news.put(news)).run(trades)
+    """Raises plain ValueErrors: one with findings does not survive the way back to the parent process."""
+    try:
+        return Fuzz(case, seed, lambda *news: _news.put(news)).run(trades)
+    except ValueError as error:
+        raise ValueError(str(error)) from None
 
 
 def run(cases: Sequence[Case], trades: int, seed: int, tell: Tell, processes: int = PROCESSES) -> list[Tally]:

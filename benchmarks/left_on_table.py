@@ -159,7 +159,7 @@ def _of_certificate(certificate: Certificate) -> Floats:
 def _shares(points: Floats, limits_w: Watts) -> Floats:
     """Points as shares of the limits, export positive: the same corner of another multiple."""
     export_w, import_w = np.split(np.maximum(limits_w, 1), 2)
-    return np.clip(np.where(points > 0, points / export_w, points / import_w), -1.0, 1.0)
+    return np.asarray(np.clip(np.where(points > 0, points / export_w, points / import_w), -1.0, 1.0))
 
 
 def measure(case: Case, directions: int, seed: int, tell: Callable[[str, int], None]) -> Figures:

@@ -71,6 +71,15 @@ def load_average() -> str:
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
+def peak_mb() -> int:
+    """Most memory that this process ever had; 0 where that is not known."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 * 1024 if platform.system() == "Darwin" else 1024)
+
+
 def _version(name: str) -> str:
     try:
         return version(name)

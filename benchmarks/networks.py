@@ -30,14 +30,14 @@ class Case(msgspec.Struct, frozen=True):
 
 CASES = (
     Case("lv-schutterwald", 6, 400),
-    Case("ieee-european-lv", 24, 400),
-    Case("kerber-vorstadt", 60, 1_000),
-    Case("simbench:1-LV-rural3--0-sw", 60, 1_000),
-    Case("simbench:1-LV-urban6--0-sw", 60, 1_000),
-    Case("simbench:1-MV-rural--0-sw", 60, 1_000),
-    Case("simbench:1-LV-semiurb4--0-sw", 90, 1_000),
-    Case("cigre-lv", 120, 1_000),
-    Case("simbench:1-LV-rural1--0-sw", 120, 1_000),
+    Case("ieee-european-lv", 30, 400),
+    Case("kerber-vorstadt", 80, 1_000),
+    Case("simbench:1-LV-rural3--0-sw", 120, 1_000),
+    Case("simbench:1-LV-urban6--0-sw", 120, 1_000),
+    Case("simbench:1-MV-rural--0-sw", 120, 1_000),
+    Case("simbench:1-LV-semiurb4--0-sw", 150, 1_000),
+    Case("cigre-lv", 240, 1_000),
+    Case("simbench:1-LV-rural1--0-sw", 240, 1_000),
 )  # the slowest first, so that two processes end together
 OTHER = Case("", 24, 400)
 

@@ -129,14 +129,16 @@ def fuzz(figures: dict[str, Any], tallies: list[Tally]) -> RenderableType:
     for one in tallies:
         margins = [f"{one.margins['voltage_max']:+.5f}", f"{one.margins['voltage_min']:+.5f}", f"{one.margins['thermal']:+.3%}"]
         counts = (one.customers, one.buses, one.rows, one.trades, one.accepted, one.corners, one.corners_blind)
-        table.add_row(one.network, *(f"{count:,}" for count in counts), *margins, f"{one.false_accepts}")
+        table.add_row(one.network.removeprefix("simbench:"), *(f"{count:,}" for count in counts), *margins, f"{one.false_accepts}")
     states, false = sum(one.states for one in tallies), sum(one.false_accepts for one in tallies)
     trades, accepted = sum(one.trades for one in tallies), sum(one.accepted for one in tallies)
     corners = sum(one.corners + one.corners_blind for one in tallies)
+    longest, memory = max(one.seconds for one in tallies), max(one.process_mb for one in tallies)
     note = (
         "over, under: smallest margins to the voltage limits, pu; load: to the ratings; both adversaries, all states.\n"
         f"{trades:,} trades, {accepted:,} accepted, {states:,} states certified, {corners:,} corners: {false} false accepts\n"
-        f"$ {figures['command']}   {figures['seconds']:.0f} s, load average {figures['load']}\n{figures['machine']['processor']}"
+        f"$ {figures['command']}\n{figures['seconds']:.0f} s (the slowest network {longest:.0f} s), at most {memory:,} MB a process, "
+        f"load average {figures['load']}, {figures['machine']['processor']}"
     )
     return Group(table, note, *(f"{one.network}, {kind}: {where}" for one in tallies if false for kind, where in one.worst.items()))
 
