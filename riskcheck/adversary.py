@@ -22,15 +22,13 @@ import numpy.typing as npt
 from numba import njit
 from scipy.optimize import linprog
 
-from riskcheck.limits import KINDS, Limits
-
 if TYPE_CHECKING:
+    from riskcheck.limits import Limits
     from riskcheck.reduced import Reduced
+    from riskcheck.tangents import Points
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
-
-__all__ = ["KINDS", "Climb", "Hunt", "Limits", "corners_by_gradient"]
 
 
 def corners_by_gradient(gradient: Floats, export_w: Floats, import_w: Floats) -> Floats:
@@ -144,25 +142,29 @@ class Climb:
 
     STEPS_MAX = 5
     ENTERING = 25
-    OUT_OF_REACH = (0.02, 0.02, 0.15)  # by kind: a limit that the first program leaves so far away is not climbed further
+    OUT_OF_REACH = (0.02, 0.02, 0.15, 0.15)  # by kind: a limit that the first program leaves so far away is not climbed further
 
-    def __init__(self, model: Reduced, limits: Limits, share: Floats, caps: Floats) -> None:
-        self._model, self._limits, self._share, self._caps = model, limits, share, caps
+    def __init__(self, model: Reduced, limits: Limits, points: Points, share: Floats, caps: Floats) -> None:
+        self._model, self._limits, self._points, self._share, self._caps = model, limits, points, share, caps
         self._working = np.zeros(share.shape[1], dtype=bool)
 
-    def from_point(self, limit: int, x_w: Floats) -> list[Floats]:
-        """The points [2 n_customers] visited from a start, each worse than the one before (the last one may not be)."""
-        visited: list[Floats] = []
+    def from_point(self, limit: int, x_w: Floats) -> list[tuple[Floats, Floats]]:
+        """Points [2 n_customers] visited from a start and f of all limits there, each worse than the one before but maybe the last.
+
+        Passives stand at the end of their forecast that the gradient at the point before asks for.
+        """
+        visited: list[tuple[Floats, Floats]] = []
         best = -np.inf
-        n = len(x_w) // 2
+        passive_w = self._points.worst_w[limit]
         for _ in range(self.STEPS_MAX):
-            f, gradient = self._limits.one(self._model, limit, x_w[:n] - x_w[n:])
+            f, gradient = self._limits.one(self._model, limit, self._points.signed(x_w[None], passive_w)[0])
             out_of_reach = visited and f < -self.OUT_OF_REACH[self._limits.kind[limit]]
             if out_of_reach or f <= best + 1e-7 or not np.isfinite(gradient).all():
                 break
             best = f
-            x_w = one_right_each(self.maximise(np.maximum(gradient, 0.0)), gradient)
-            visited.append(x_w)
+            passive_w, by_right = self._points.worse_end(gradient), self._points.by_right(gradient)
+            x_w = one_right_each(self.maximise(np.maximum(by_right, 0.0)), by_right)
+            visited.append((x_w, self._limits.measure(self._model, self._points.signed(x_w[None], passive_w))[0]))
         return visited
 
     def maximise(self, objective: Floats) -> Floats:

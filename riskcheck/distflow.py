@@ -34,8 +34,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from riskcheck.admittance import BASE_VA
 from riskcheck.polytope import RowLabel, necessary
-from riskcheck.reduced import BASE_VA
+from riskcheck.rows import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,15 +52,6 @@ SPARE = 1.03  # a bound on a current is taken so much above what the last rows l
 ROUNDING = 1e-9  # of a slack: floating point in all of this is a thousand times finer
 LOSS_SHARE, LOSSES_SMALL = 0.1, 11.0  # see `Bounded.overload`
 UNLIMITED = 1e6  # per unit, far above what any rating is; the root of a tree has no branch
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Packing rows [n_rows, 2 n_customers] and slacks, with what they protect."""
-
-    coefficient: Floats
-    slack: Floats
-    labels: list[RowLabel]
 
 
 @dataclass(frozen=True)
@@ -114,7 +106,7 @@ class Bounded:
         self._low, self._high = equations.voltages(network.interface_min_pu), equations.voltages(network.interface_max_pu)
         below = self._below = equations.below.astype(float)
         own = np.eye(len(tree.bus))
-        per_flow = current / np.sqrt(tree.v_min)
+        per_flow: Floats = current / np.sqrt(tree.v_min)
         drawn = Affine(
             below[:, tree.at] * np.abs(tree.export_demand),
             below[:, tree.at] * np.abs(tree.import_demand),
@@ -123,7 +115,7 @@ class Bounded:
         self._drawn = drawn
         self.extra_max = (below - own) * np.abs(tree.z) @ current**2 + drawn.constant
         self._relief = _relief(tree)
-        flow = drawn.times(np.linalg.inv(own - (below - own) * np.abs(tree.z) * per_flow))
+        flow = drawn.times(np.asarray(np.linalg.inv(own - (below - own) * np.abs(tree.z) * per_flow), dtype=np.float64))
         self._losses = flow.times(per_flow)  # upper bounds of l
         self._losses_below = self._losses.times((below - own) * np.abs(tree.z))
         self._lowest_v = self._low + self._losses.times(-np.maximum(equations.H, 0.0))
@@ -219,33 +211,16 @@ class Bounded:
         return np.asarray(np.where(np.isfinite(self.tree.rating), self.tree.rating - charging, UNLIMITED))
 
 
-def rows(network: Network, forest: tuple[Tree, ...]) -> Rows:
-    """All rows that may bind, over the rights of the network's customers. A slack that is not positive means: no room at all."""
-    found = [_tree_rows(network, tree) for tree in forest]
-    interface = _interface_rows(network, [part for _, part in found])
-    every = [*(part for part, _ in found), interface]
-    return Rows(
-        np.concatenate([part.coefficient for part in every]),
-        np.concatenate([part.slack for part in every]),
-        [label for part in every for label in part.labels],
-    )
+def rows(network: Network, tree: Tree) -> tuple[Rows, Rows]:
+    """Rows of the limits that may bind, and two of interface power, drawn and fed in, in watts and before their limits.
 
-
-def _tree_rows(network: Network, tree: Tree) -> tuple[Rows, Rows]:
-    """The rows of one tree, and what it adds to the two rows of the interface, in watts."""
+    Both over the rights of the network's customers. A slack of a limit that is not positive means: no room at all.
+    """
     bounded = _settled(Equations(tree), network)
-    packed = _packed(bounded.limits(), tree, network, _labels(tree, network))
-    import_w, export_w = (_packed(part.times(np.array([3 * BASE_VA])), tree, network, []) for part in bounded.interface())
-    totals = Rows(np.vstack([import_w.coefficient, export_w.coefficient]), np.concatenate([import_w.slack, export_w.slack]), [])
-    return _necessary(packed, network.caps_w()), totals
-
-
-def _interface_rows(network: Network, parts: list[Rows]) -> Rows:
-    limit = np.array([network.interface_import_w_max, network.interface_export_w_max])
-    given = np.flatnonzero(np.isfinite(limit))
-    coefficient, slack = sum(part.coefficient for part in parts), limit + sum(part.slack for part in parts)
-    labels = [RowLabel("interface", "import", "abc"), RowLabel("interface", "export", "abc")]
-    return Rows(np.asarray(coefficient)[given], np.asarray(slack)[given], [labels[row] for row in given])
+    limits = _necessary(_packed(bounded.limits(), tree, network, _labels(tree, network)), network.caps_w())
+    labels = [RowLabel("interface", word, "abc") for word in ("import", "export")]
+    functions = [function.times(np.array([3 * BASE_VA])) for function in bounded.interface()]
+    return limits, Rows.joined([_packed(function, tree, network, [label]) for function, label in zip(functions, labels, strict=True)])
 
 
 def _settled(equations: Equations, network: Network) -> Bounded:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from envelopes.allocate import max_min
-from riskcheck.adversary import Climb, Hunt, Limits
+from riskcheck.adversary import Climb, Hunt
 from riskcheck.certify import Certifier
+from riskcheck.limits import Limits
 from riskcheck.linearise import Insecure, build
 from riskcheck.network import load
 from riskcheck.polytope import Polytope
 from riskcheck.reduced import Reduced
+from riskcheck.tangents import Points
 from tests import grids
 
 
@@ -92,7 +94,7 @@ def test_every_point_that_trading_can_reach_on_the_feeder_holds_in_ac() -> None:
     share, caps = np.ascontiguousarray(rows.columns / rows.slack), network.caps_w().astype(float)
     hunt = Hunt(np.array(["abc".index(c.phase) for c in network.customers]), seed=987)
     n = model.n_customers
-    climb = Climb(model, limits, share, caps)
+    climb = Climb(model, limits, Points(model, limits), share, caps)
     worst = -np.inf
     for _ in range(2):
         x, genes = hunt.strike(share, caps, 1000, 500)
@@ -102,7 +104,7 @@ def test_every_point_that_trading_can_reach_on_the_feeder_holds_in_ac() -> None:
     for kind in range(3):
         which = np.flatnonzero(limits.kind == kind)
         for limit in which[np.argsort(-f[:, which].max(axis=0))[:6]]:
-            points = np.array(climb.from_point(int(limit), x[f[:, limit].argmax()]))
+            points = np.array([point for point, _ in climb.from_point(int(limit), x[f[:, limit].argmax()])])
             worst = max(worst, float(limits.measure(model, points[:, :n] - points[:, n:]).max()))
     assert worst < 0
 
