@@ -153,7 +153,8 @@ class ChangeRows(msgspec.Struct, frozen=True, array_like=True, tag="change_rows"
 
     Every right's holding becomes min(holding, `limit_w`), by right: exports, then imports. The limits must be secure in the new rows,
     and what is lower is secure too: so a proposal cannot be stale, whatever traded since it was computed. `settings` are all that is
-    in force from now on (none where empty). The resting orders of `wake` are then matched again, in this order.
+    in force from now on (none where empty). The resting orders of `wake` are then matched again, in this order. `replaces_hash` names
+    the rows that the proposal was made from: it is refused where others are in force by now. Empty replaces whatever is.
     """
 
     area: str
@@ -164,6 +165,7 @@ class ChangeRows(msgspec.Struct, frozen=True, array_like=True, tag="change_rows"
     detail: str
     settings: tuple[DeviceSetting, ...] = ()
     wake: tuple[OrderRef, ...] = ()
+    replaces_hash: str = ""
 
 
 class Advance(msgspec.Struct, frozen=True, array_like=True, tag="advance", gc=False):

@@ -3,6 +3,7 @@
 The secure set is downward closed, so lowering a limit needs no check. The proposal names for every right the most that it may
 hold; these limits are checked here, in integers, against the new rows, and every holding becomes min(holding, limit). So whatever
 traded since the proposal was computed, the result is secure. No limit lies below the failsafe, which a silent home falls back to.
+Rows can be stale, though: a proposal made before an audit tightened them must not loosen them again. It says what it replaces.
 
 Done in this order: the sales that no longer fit above the failsafe are cancelled, the last in priority first; the holding falls, and
 the operator pays the price of the book's last trade for it (without one, the market's `compensation_mct`) over the whole interval;
@@ -42,6 +43,9 @@ def change_rows(engine: Engine, command: ChangeRows, events: list[Event]) -> Non
     rows = area.rows.get(command.rows_hash)
     if rows is None:
         return refuse(engine, command, Reason.UNKNOWN_ROWS, f"no rows with hash {command.rows_hash} are installed", events)
+    if command.replaces_hash not in ("", interval.rows_hash):
+        detail = f"made to replace rows {command.replaces_hash}, and {interval.rows_hash} are in force"
+        return refuse(engine, command, Reason.STALE_ROWS, detail, events)
     refusal = _refuse_limits(command, area, rows) or _refuse_wake(command, area, interval) or _refuse_settings(command, area)
     if refusal is not None:
         return refuse(engine, command, *refusal, events)

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     OFF_GRID = "off_grid"  # OpenInterval: the start is not a multiple of the interval's length
     INVALID_ALLOCATION = "invalid_allocation"  # OpenInterval: wrong length, outside [failsafe, rating]
     INSECURE_ALLOCATION = "insecure_allocation"  # OpenInterval: breaks a row
+    STALE_ROWS = "stale_rows"  # ChangeRows: other rows are in force than those that it was to replace
     INVALID_LIMITS = "invalid_limits"  # ChangeRows: not one limit for each right
     LIMIT_OUT_OF_BOUNDS = "limit_out_of_bounds"  # ChangeRows: outside [failsafe, rating]
     INSECURE_FAILSAFE = "insecure_failsafe"  # ChangeRows: not even the failsafe envelopes fit into the new rows

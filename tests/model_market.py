@@ -121,11 +121,13 @@ class Area(msgspec.Struct):
         return sum(order.live and order.owner == owner for interval in self.intervals.values() for order in interval.orders)
 
 
-def refuse_change(command: c.ChangeRows, area: Area, interval: Interval) -> Refusal:
+def refuse_change(command: c.ChangeRows, area: Area, interval: Interval, in_force: str) -> Refusal:
     """What speaks against new rows of an interval, once area and interval are known."""
     rows = area.rows.get(command.rows_hash)
     if rows is None:
         return Reason.UNKNOWN_ROWS
+    if command.replaces_hash and command.replaces_hash != in_force:
+        return Reason.STALE_ROWS
     bounds = [area.limits(owner, direction) for direction in ("export", "import") for owner in range(len(area.terms))]
     if len(command.limit_w) != len(bounds):
         return Reason.INVALID_LIMITS

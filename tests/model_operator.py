@@ -118,7 +118,8 @@ class Operator:
             return self._refuse(command, Reason.UNKNOWN_INTERVAL)
         if len(command.wake) > 0 and self._is_halted(area.name, interval.start_ms):
             return self._refuse(command, Reason.HALTED)
-        reason = refuse_change(command, area, interval)
+        in_force = next(name for name, rows in area.rows.items() if rows is interval.rows)
+        reason = refuse_change(command, area, interval, in_force)
         if reason is not None:
             return self._refuse(command, reason)
         return self._rebase(command, area, interval, area.rows[command.rows_hash])

@@ -252,8 +252,11 @@ class Stream:
             limit_w = tuple(interval.holding())
         cause = random.choice(("topology", "limits", "audit", "recourse", "refresh"))
         settings = tuple(c.DeviceSetting(term.customer, "reactive_var", random.randint(-900, 900)) for term in area.terms[:2])
+        replaces = random.choice(("", next(name for name, rows in area.rows.items() if rows is interval.rows)))
         settings = random.choice(((), settings, (c.DeviceSetting("trafo", "tap", random.randint(-2, 2)), *settings)))
-        return c.ChangeRows(area.name, interval.start_ms, rows_hash, limit_w, cause, "storm", settings, self._woken(area, interval))
+        return c.ChangeRows(
+            area.name, interval.start_ms, rows_hash, limit_w, cause, "storm", settings, self._woken(area, interval), replaces
+        )
 
     def _woken(self, area: Area, interval: Interval) -> tuple[c.OrderRef, ...]:
         live = [c.OrderRef(area.terms[order.owner].customer, order.order_id) for order in interval.orders if order.live]
@@ -314,7 +317,7 @@ class Stream:
             {"limit_w": (-1, *fine.limit_w[1:])}, {"limit_w": (99_999, *fine.limit_w[1:])}, {"wake": (c.OrderRef("ann", "none"),)},
             {"wake": (c.OrderRef("nobody", "r1"),)}, {"settings": (c.DeviceSetting("nobody", "reactive_var", 1),)},
             {"settings": (c.DeviceSetting("", "tap", 1),)}, {"settings": (c.DeviceSetting("trafo", "tap", 1),) * 2},
-            {"settings": (c.DeviceSetting("ann", "reactive_var", -(2**31)),)},
+            {"settings": (c.DeviceSetting("ann", "reactive_var", -(2**31)),)}, {"replaces_hash": "other rows"},
         )  # fmt: skip
         limits = [bounds for direction in ("export", "import") for owner in range(n // 2) if (bounds := area.limits(owner, direction))]
         insecure = c.ChangeRows(area.name, max(area.intervals), list(area.rows)[-1], tuple(high for _, high in limits), "limits", "")

@@ -132,6 +132,15 @@ def test_a_halted_interval_is_changed_and_stays_halted_but_nobody_is_woken() -> 
     assert made.ask("place B1 bob buy 500 @ 9000") == "rejected halted"
 
 
+def test_a_proposal_made_from_rows_that_are_no_longer_in_force_is_refused() -> None:
+    """An audit has tightened the rows while a recourse was computed on the old ones: it must not loosen them again."""
+    made = market()
+    before, tighter = made.rows.content_hash, change(cause="audit", replaces_hash=made.rows.content_hash)
+    assert made.tell(tighter) == "changed audit"
+    assert made.tell(change(cause="recourse", replaces_hash=before)) == "refused stale_rows"
+    assert made.tell(change(cause="recourse", replaces_hash=ROWS.content_hash)) == "changed recourse"
+
+
 def spoil(**fields: object) -> Callable[[c.ChangeRows], c.ChangeRows]:
     return lambda command: msgspec.structs.replace(command, **fields)
 
@@ -140,6 +149,7 @@ SPOILERS: dict[Reason, Callable[[c.ChangeRows], c.ChangeRows]] = {
     Reason.UNKNOWN_AREA: spoil(area="nowhere"),
     Reason.UNKNOWN_INTERVAL: spoil(interval_ms=UNKNOWN),
     Reason.UNKNOWN_ROWS: spoil(rows_hash="no such rows"),
+    Reason.STALE_ROWS: spoil(replaces_hash=TOO_TIGHT.content_hash),
     Reason.INVALID_LIMITS: spoil(limit_w=FIVE[1:]),
     Reason.LIMIT_OUT_OF_BOUNDS: spoil(limit_w=limits(alice=999)),
     Reason.INSECURE_FAILSAFE: spoil(rows_hash=TOO_TIGHT.content_hash),

@@ -23,8 +23,8 @@ from tests.streams import Stream
 
 CAUSES = {"request", "replace", "mass", "disconnect", "silence", "gate", "expired", "ioc", "fok", "self_trade", "rebased"}
 CHANGE_REASONS = (
-    "unknown_area", "unknown_interval", "halted", "unknown_rows", "invalid_limits", "limit_out_of_bounds", "insecure_failsafe",
-    "insecure_limits", "unknown_woken", "invalid_device_setting",
+    "unknown_area", "unknown_interval", "halted", "unknown_rows", "stale_rows", "invalid_limits", "limit_out_of_bounds",
+    "insecure_failsafe", "insecure_limits", "unknown_woken", "invalid_device_setting",
 )  # fmt: skip
 SEEDS = (1, 2, 3, 4)
 COMMANDS = 50_000
