@@ -36,7 +36,7 @@ from gateway.worker import Worker, WorkerEndedError, WorkerError
 from riskcheck.polytope import KIND_WORDS, Polytope
 
 Holdings = tuple[int, ...]
-REMEDY_PATIENCE = 20  # a remedy takes as long as so many audits
+REMEDY_PATIENCE = 10  # a remedy takes as long as so many audits
 RETRY_S_MAX = 30.0
 
 
@@ -44,7 +44,7 @@ class AuditSettings(msgspec.Struct, frozen=True):
     """`patience_s` is how long an audit may take before the auditor counts as dead."""
 
     alarm: Alarm = Alarm()
-    patience_s: float = 120.0
+    patience_s: float = 300.0
     failures_max: int = 3
 
 

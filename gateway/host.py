@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from envelopes.change import taken
 from envelopes.refresh import Plan
 from exchange.commands import Command, OpenInterval, Resume
 from exchange.engine import Engine
@@ -74,6 +75,7 @@ class Host:
     ) -> None:
         self.plan = plan
         self.settling = asyncio.Lock()
+        self.settled = taken(())  # what the start on this network took from intervals that another one had admitted
         self.auditor = auditor
         self.node = Node(journal, self._release)
         self.gateway = Gateway(self.node, broker.host, broker.port, broker.exchange, plan.area, market_ms, settings)
@@ -92,7 +94,9 @@ class Host:
         await self.gateway.__aenter__()
         self._deciding = asyncio.ensure_future(self.node.run())
         try:
-            _insist(await self._decided(opened))
+            settled = await self._decided(opened)
+            _insist(settled)
+            self.settled = taken(settled.events)
         except BaseException:
             await self.gateway.__aexit__(None, None, None)
             raise

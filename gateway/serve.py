@@ -76,6 +76,8 @@ async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
         if settings.broker_url is None:  # only now: the journal is ours, so no other exchange's homes are using this file
             _write_credentials(settings.credentials, settings.area, broker, [customer.id for customer in ready.network.customers])
         _say(f"area {settings.area}: {len(ready.network.customers)} customers, {ready.rows.n_rows} rows, journal {settings.journal}")
+        if host.settled.watts:
+            _say(f"the journal's holdings were secure on another network: {host.settled}")
         _say(f"serving on {broker.kind} {broker.host}:{broker.port}; interrupt to stop")
         waited_for = host.failed(), stopped.wait(), _each_time(changed, _change, host, settings.source), _each_time(resumed, _resume, host)
         tasks = [asyncio.create_task(one) for one in waited_for]

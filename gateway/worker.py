@@ -51,9 +51,8 @@ class Worker:
 
     async def call(self, patience_s: float, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         """What `function`, a function of a module, returns there. Raises WorkerError, and WorkerEndedError with the process gone."""
-        if self._process is None:
-            self._process = await _start()
         try:
+            self._process = self._process or await _start()
             is_good, result = await asyncio.wait_for(_exchange(self._process, (function, arguments, named)), patience_s)
         except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             await self.stop()

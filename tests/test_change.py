@@ -148,6 +148,7 @@ def test_killed_in_the_middle_of_a_change_the_next_start_finishes_it(tmp_path: P
         async with operated(tmp_path / "killed.sqlite", broker, ready(is_ring=False)) as (running, record):
             assert all(is_secure(running, at) for at in running.engine.intervals(AREA))
             assert {command.cause for command in record.of(ChangeRows)} == {"refresh"}
+            assert running.settled.watts == sum(event.quantity_w for event in record.of(Rebased)) > 0
             assert not running.engine.halts
             resumed = record.commands.index(record.of(Resume)[0])
             assert not any(isinstance(command, ChangeRows) for command in record.commands[resumed:])
