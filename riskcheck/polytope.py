@@ -98,8 +98,9 @@ class Polytope:
         largest = float(share.max(initial=0.0))
         bits = SLACK_BITS_MAX if largest == 0 else min(SLACK_BITS_MAX, int(np.floor(np.log2(COEFFICIENT_MAX / largest))))
         # A relative nudge above float rounding keeps ceil() on the safe side of the exact product.
-        integer = np.ceil(share * 2.0**bits * (1 + 1e-14)).astype(np.int64)
-        integer = np.minimum(integer, COEFFICIENT_MAX).astype(np.int32)
+        share *= 2.0**bits
+        share *= 1 + 1e-14
+        integer = np.minimum(np.ceil(share, out=share), COEFFICIENT_MAX, out=share).astype(np.int32)
         kept = necessary(integer, 2.0**bits, caps)
         columns = np.ascontiguousarray(integer[kept].T) if len(kept) else np.zeros((given.shape[1], 0), dtype=np.int32)
         return cls(columns, 2**bits, [labels[row] for row in kept], len(labels))
