@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SOURCE_OHM = 1e-6
 TOLERANCE = 1e-11
+UNBUILT = ("trafo3w", "shunt", "ward", "xward", "impedance", "gen", "dcline", "motor")
 NODES = {"a": "1", "b": "2", "c": "3"}
 LOW_NODES = {0: "1.2.3", 4: "3.1.2", 8: "2.3.1"}  # by the hours that the order of the low side's nodes adds
 IDEAL_PERCENT = 1e-5  # leakage of the booster's windings, which should have none
@@ -47,6 +48,8 @@ class Circuit:
     def __init__(self, net: Any, phases: int, customers: Sequence[Connection], magnetising: str = "both ends") -> None:
         from dss import DSS
 
+        unbuilt = [table for table in UNBUILT if len(net[table])]
+        assert not unbuilt, f"this circuit would lack {unbuilt}"
         self.net, self.phases, self._dss = net, phases, DSS
         self._magnetising = magnetising
         self._bus_of, self._open_ends = _fused(net), _open_ends(net)

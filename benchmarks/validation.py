@@ -161,8 +161,8 @@ def _head(comparisons: list[Comparison]) -> Iterator[str]:
         "(`runpp`, `runpp_3ph`) and OpenDSS. OpenDSS and pandapower read pandapower's tables themselves, so what limex's reader",
         "makes of them is tested too. Differences are the largest over all points, buses or branches, and phases.", "",
         f"**Largest difference between any two: {worst.worst_pu:.1e} pu** ({worst.name}); goal {TOLERANCE_PU:g} pu: {verdict}.", "",
-        f"Made by `python -m benchmarks.validation` on {datetime.now(UTC):%Y-%m-%d} (UTC) with {made_of};",
-        f"Python {machine()['python']}, {machine()['processor']}.", "",
+        f"Made by `python -m benchmarks.validation` on {datetime.now(UTC):%Y-%m-%d} (UTC) with",
+        f"{made_of}; Python {machine()['python']}, {machine()['processor']}.", "",
         "Operating points of each network: the powers as given at rated voltage; then, each scaled until it meets the first limit, all",
         "export, all import, two random mixtures, and opposition (phase a exports, b and c import; balanced: one half exports, the",
         "other imports), at the ends and the middle of the interface range. *street* (three-phase, meshed, Dyn5, taps, z0 > z1) and",
@@ -191,8 +191,9 @@ def _departures(departures: dict[Departure, Difference]) -> Iterator[str]:
         yield f"| {departure.name} | {departure.what} | {voltage_pu:.0e} | {percent:.0e} | {departure.why} |"
     yield from (
         "",
-        "What remains in *street* is the magnetising shunt of its transformer in zero sequence: power-grid-model and OpenDSS have it",
-        "there too, *dense* and pandapower do not. *street, no magnetising* is the same network without it.",
+        "What remains in *street* is how the magnetising current of its transformer is modelled in three phases; *street, no magnetising* is the",
+        "same network without it. OpenDSS has half of it in zero sequence too (with that half, *dense* is 2e-10 pu from it), *dense* and",
+        "pandapower have none there, and runpp_3ph knows only the T model. power-grid-model has some; its 4e-7 from OpenDSS is not traced further.",
         "",
     )
 
