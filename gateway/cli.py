@@ -344,7 +344,7 @@ def _envelopes_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _certify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("network", metavar="NETWORK", help="a builtin network or the path of a pandapower JSON file")
+    parser.add_argument("network", metavar="NETWORK", help="a builtin network, simbench:CODE or the path of a pandapower JSON file")
     parser.add_argument("envelopes", type=Path, metavar="ENVELOPES", help="JSON of `limex envelopes`, or CSV: customer,export_w,import_w")
     parser.add_argument("--effort", choices=("quick", "full"), default="full", help="how hard to search (default: %(default)s)")
     parser.add_argument("--seed", type=_seed, default=0, help="of the random part of the search (default: %(default)s)")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,11 +13,13 @@ import pytest
 
 import riskcheck.box as box
 from envelopes.allocate import max_min
+from gateway.cli import main
 from riskcheck.certify import Certificate, Certifier, certify, describe
 from riskcheck.corners import Box
-from riskcheck.network import load
+from riskcheck.network import Passive, load
 from riskcheck.polytope import Polytope
-from tests import grids
+from riskcheck.powerflow import PowerFlow
+from tests import grids, random_grids
 
 
 def test_a_ring_is_broken_by_neither_joint_corner_but_by_the_mixed_one() -> None:
@@ -139,6 +143,98 @@ def test_corners_are_described_by_phase() -> None:
     }
     for powers, words in told.items():
         assert describe(network, np.array(powers, dtype=float)) == words
+
+
+def test_each_kind_of_limit_names_its_own_corner_in_whole_watts() -> None:
+    network = dataclasses.replace(
+        random_grids.network(4, customers=14, passives=2), interface_export_w_max=40_000.0, interface_import_w_max=30_000.0
+    )
+    (line, *others) = network.branches
+    network = dataclasses.replace(network, branches=(dataclasses.replace(line, neutral_rating_a=20.0), *others))
+    found = certify(network, [2_000] * 14, [1_500] * 14)
+    assert [one.kind for one in found.kinds] == ["voltage_max", "voltage_min", "thermal", "interface"]
+    assert [one.unit for one in found.kinds] == ["pu", "pu", "of rating", "of limit"]
+    flow = PowerFlow(network)
+    for one in found.kinds:
+        point = np.array(one.corner.power_w + one.corner.passive_w, dtype=float)
+        flows = flow.run(point[None], one.corner.interface_pu)
+        worst = {
+            "voltage_max": flows.voltage_pu.max(), "voltage_min": flows.voltage_pu.min(),
+            "thermal": max(flows.loading.max(), flows.neutral.max()),
+            "interface": max(flows.interface_w[0] / 30_000, -flows.interface_w[0] / 40_000),
+        }  # fmt: skip
+        assert worst[one.kind] == pytest.approx(one.value, abs=1e-6), one
+    assert found.points_tried == sum(found.points_by_strategy.values())
+    assert {one.strategy for one in found.kinds} <= set(found.points_by_strategy)
+
+
+def test_a_neutral_that_only_unbalance_loads_is_found() -> None:
+    """Homes on a, b and c at 3 kW, 13 A each: all alike leave nothing in the neutral, one against two 13 + 13 A. It is rated 20 A."""
+    network = load(grids.three_phase_line(homes="abc"))
+    (line,) = network.branches
+    network = dataclasses.replace(network, branches=(dataclasses.replace(line, neutral_rating_a=20.0),))
+    found = certify(network, [3_000] * 3, [3_000] * 3)
+    assert not found.secure
+    (thermal,) = [one for one in found.kinds if one.kind == "thermal"]
+    assert (thermal.phase, thermal.element) == ("n", "line 0")
+    assert 1.2 < thermal.value < 1.6
+    assert len({watts > 0 for watts in thermal.corner.power_w}) == 2
+
+
+def test_a_forecast_counts_at_its_worst_end() -> None:
+    network = load(grids.two_buses(z=0.6 + 0.3j))
+    assert certify(network, [20_000], [20_000]).secure
+    uncertain = dataclasses.replace(network, passives=(Passive("roof", 1, "abc", 0, 9_000, 1.0),))
+    found = certify(uncertain, [20_000], [20_000])
+    assert not found.secure
+    assert (found.worst_kind, found.worst_corner.power_w, found.worst_corner.passive_w) == ("voltage_max", (20_000,), (9_000,))
+
+
+def test_the_other_end_of_the_interface_range_can_be_the_worse_one() -> None:
+    """A cable whose charging current, in proportion to the voltage, overloads it at the upper end only."""
+    network = load(grids.two_buses(z=0.01 + 0.01j, rating_a=100.0))
+    (line,) = network.branches
+    cable = dataclasses.replace(line, y1_siemens=0.42j)  # 0.42 S * 231 V = 97 A at 1 pu, all of it through the interface end
+    network = dataclasses.replace(network, interface_min_pu=0.95, interface_max_pu=1.05, branches=(cable,))
+    found = certify(network, [1_000], [1_000])
+    assert (found.secure, found.worst_kind, found.worst_corner.interface_pu) == (False, "thermal", 1.05)
+    lower = dataclasses.replace(network, interface_max_pu=0.95)
+    assert certify(lower, [1_000], [1_000]).secure
+
+
+def test_envelopes_five_percent_beyond_the_boundary_are_refused_with_the_corner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = grids.village()
+    certifier, customers = Certifier(network), len(network.customers)
+    inside, outside = 0, 100_000
+    while outside - inside > 1:
+        middle = (inside + outside) // 2
+        secure = certifier.certify([middle] * customers, [middle] * customers).secure
+        inside, outside = (middle, outside) if secure else (inside, middle)
+    for grown, code in ((inside, 0), (outside, 1), (round(1.05 * inside), 1)):
+        path = tmp_path / "made-by-someone.csv"
+        path.write_text("customer,export_w,import_w\n" + "".join(f"{one.id},{grown},{grown}\n" for one in network.customers))
+        assert main(["certify", "kerber-landnetz", str(path), "--effort", "quick", "--json"]) == code
+        found = msgspec.json.decode(capsys.readouterr().out, type=Certificate)
+        assert {abs(watts) for watts in found.worst_corner.power_w} == {grown}
+    assert main(["certify", "kerber-landnetz", str(path), "--effort", "quick"]) == 1
+    said = capsys.readouterr().out
+    assert "NOT secure" in said
+    assert f"{network.customers[0].id} {found.worst_corner.power_w[0]:+d} W" in said
+
+
+def test_a_screening_finds_in_every_set_what_its_corners_break() -> None:
+    network = random_grids.network(9, customers=14)
+    certifier = Certifier(network)
+    export_w = np.array([[500] * 14, [1_000] * 14, [9_000] * 14])
+    found = certifier.screen(export_w, export_w // 2, corners=300)
+    assert (found.corners, found.flows) == (300, 1_800)
+    whole = [certifier.certify(row, row // 2, effort="full") for row in export_w]
+    for column, name in enumerate(("margin_voltage_max_pu", "margin_voltage_min_pu", "margin_thermal")):
+        certified = np.array([getattr(one, name) for one in whole])
+        assert (found.margin[:, column] >= certified - 1e-9).all(), "a certificate searches further"
+        assert found.margin[:2, column] == pytest.approx(certified[:2], abs=2e-4)
+    assert (np.abs(found.worst_w) <= export_w[:, None, :]).all()
+    assert found.smallest().keys() == {"voltage_max", "voltage_min", "thermal"}
 
 
 def searched(certifier: Certifier, export_w: Any, import_w: Any) -> Any:
