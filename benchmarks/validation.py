@@ -191,9 +191,10 @@ def _departures(departures: dict[Departure, Difference]) -> Iterator[str]:
         yield f"| {departure.name} | {departure.what} | {voltage_pu:.0e} | {percent:.0e} | {departure.why} |"
     yield from (
         "",
-        "What remains in *street* is how the magnetising current of its transformer is modelled in three phases; *street, no magnetising* is the",
-        "same network without it. OpenDSS has half of it in zero sequence too (with that half, *dense* is 2e-10 pu from it), *dense* and",
-        "pandapower have none there, and runpp_3ph knows only the T model. power-grid-model has some; its 4e-7 from OpenDSS is not traced further.",
+        "What remains in *street* is how the magnetising current of its transformer is modelled in three phases; *street, no",
+        "magnetising* is the same network without it. OpenDSS has half of it in zero sequence too (with that half, *dense* is 2e-10",
+        "pu from it), *dense* and pandapower have none there, and runpp_3ph knows only the T model. power-grid-model has some; its",
+        "4e-7 from OpenDSS is not traced further.",
         "",
     )
 
