@@ -26,7 +26,7 @@ from numba import njit
 SLACK_BITS_MAX = 44
 COEFFICIENT_MAX = 2**31 - 1
 LIMIT_W_MAX = 2**31 - 1
-KIND_WORDS = {"voltage_max": "over-voltage", "voltage_min": "under-voltage", "thermal": "overload"}
+KIND_WORDS = {"voltage_max": "over-voltage", "voltage_min": "under-voltage", "thermal": "overload", "interface": "interface power"}
 
 Watts = npt.NDArray[np.int64]
 
