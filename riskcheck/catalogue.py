@@ -85,6 +85,8 @@ def _simbench(code: str) -> Any:
         near = difflib.get_close_matches(code, codes, n=3, cutoff=0.5) or ["1-LV-rural1--0-sw"]
         raise ValueError(f"SimBench has no network {code!r}; near it: {', '.join(near)}")
     net = simbench.get_simbench_net(code)
+    # SimBench's data give every tap changer its side and its step in percent; its reader leaves pandapower's type empty.
+    net.trafo.loc[net.trafo.tap_side.notna(), "tap_changer_type"] = "Ratio"
     # Its HV/MV transformers hold the medium voltage by an automatic tap changer, which limex does not model: a step is 1.5 %,
     # so the interface is taken as kept within 1 %, where 2 % would leave no room to SimBench's own limits (1.055 pu).
     if (net.trafo.autoTap == 1).any():

@@ -1,31 +1,24 @@
 """Reads a pandapower net into a `Network`, or says everything that is wrong with it.
 
-Fields beyond pandapower's own, all optional. Where a column is missing or empty the default holds.
-
-| table, column | unit | default |
-|---|---|---|
-| load / sgen / asymmetric_load / asymmetric_sgen `.phase` | a, b, c, abc | the phase whose power is not zero; `abc` for balanced tables |
-| ... `.rating_export_w`, `.rating_import_w` | W | single-phase 10,000 and 14,000 (60 A); three-phase 30,000 and 42,000, or twice sn or p |
-| ... `.failsafe_export_w`, `.failsafe_import_w` | W | 500 and 800 (single-phase); a twentieth of the rating (three-phase) |
-| ... `.power_factor` | 0.8-1 | 0.95 lagging on imports |
-| bus `.min_vm_pu`, `.max_vm_pu` | pu of vn_kv | 0.90 and 1.10 of the nominal voltage (EN 50160) |
-| ext_grid `.interface_min_pu`, `.interface_max_pu` | pu of vn_kv | vm_pu - 0.02 and vm_pu + 0.02 |
-
-A generator at the bus and phase of a load belongs to that customer (its envelope covers everything behind the meter);
-elsewhere it is a customer of its own. Present loads are not used: the envelopes are for the whole power of a customer.
+What is read from which table and column, with units, defaults and valid ranges, and what is refused, is in docs/networks.md.
+This file puts the parts together: buses joined by switches, sources and their interface, shunts, islands, voltage limits.
 """
 
 from __future__ import annotations
 
+import cmath
+import dataclasses
 import json
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from riskcheck.branches import lines, number, rows_in_service, transformers
-from riskcheck.network import BadNetwork, Branch, Customer, Finding, Network
+from riskcheck.branches import hanging_lines, lines, transformers
+from riskcheck.columns import bus_at, flag, number, rows_in_service
+from riskcheck.customers import TABLES, read_customers
+from riskcheck.network import BadNetwork, Branch, Finding, Network
+from riskcheck.trafo3w import Star, stars
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,14 +27,11 @@ if TYPE_CHECKING:
 
     Findings = list[Finding]
 
-SINGLE_PHASE_RATING_W = (10_000, 14_000)
-SINGLE_PHASE_FAILSAFE_W = (500, 800)
-THREE_PHASE_RATING_W = (30_000, 42_000)
-POWER_FACTOR = 0.95
 VOLTAGE_PU = (0.90, 1.10)  # EN 50160, of the nominal voltage
 INTERFACE_HALF_RANGE_PU = 0.02
 NOMINAL_LV_V = 230.0
-REFUSED_TABLES = ("trafo3w", "gen", "shunt", "ward", "xward", "impedance", "dcline", "storage", "motor", "svc", "tcsc", "ssc", "vsc")
+READ_TABLES = {"bus", "line", "trafo", "trafo3w", "switch", "shunt", "ext_grid", *TABLES}
+PLACES = {"bus", "from_bus", "hv_bus", "bus_dc", "from_bus_dc"}  # a table with one of these columns is a part of the network
 
 
 def read_json(path: Path) -> Any:
@@ -63,52 +53,67 @@ def from_pandapower(net: Any, *, name: str) -> Network:
     _refuse_unmodelled(net, findings)
     phases = 3 if len(net.get("asymmetric_load", ())) or len(net.get("asymmetric_sgen", ())) else 1
     bus_of = _fuse_buses(net, findings)
+    three_winding = stars(net, phases, bus_of, findings)
     branches = [*lines(net, phases, bus_of, findings), *transformers(net, phases, bus_of, findings)]
-    sources, interface = _sources(net, bus_of, findings)
-    customers = _customers(net, phases, bus_of, findings)
-    numbers = sorted(set(bus_of.values()))
-    _find_islands(numbers, branches, sources, findings)
-    limits = _bus_limits(net, numbers, findings)
-    if not customers and not any(f.element.startswith(("load", "asymmetric", "sgen")) for f in findings):
+    branches += [branch for star in three_winding for branch in star.branches]
+    rows = _bus_rows(net, bus_of, findings)
+    rows |= {star.bus: _star_row(star, rows[bus_of[star.level_of]]) for star in three_winding}
+    interface = _Interface(net, bus_of, findings)
+    interface.check_islands(_islands(rows, branches), findings)
+    customers, passives = read_customers(net, phases, bus_of, interface.buses, findings)
+    limits = _bus_limits(rows, findings)
+    _check_levels(rows, branches, findings)
+    if not customers and not any(f.element.startswith(TABLES) for f in findings):
         findings.append(Finding("network", "has no customers", "add rows to load or asymmetric_load"))
+    shunts = _shunts(net, bus_of, findings)
+    for bus, siemens in hanging_lines(net, bus_of, findings) if phases == 1 else ():
+        shunts[bus] = shunts.get(bus, 0j) + siemens
     if findings:
         raise BadNetwork(tuple(findings))
 
-    compact = {bus: i for i, bus in enumerate(numbers)}
+    compact = {bus: i for i, bus in enumerate(rows)}
     base_v, nominal_v, min_v, max_v = limits
     return Network(
         name=name,
         phases=phases,
-        bus_names=tuple(str(bus) for bus in numbers),
-        bus_xy=_coordinates(net, numbers, branches, sources),
+        bus_names=tuple(row.get("star") or str(bus) for bus, row in rows.items()),
+        bus_xy=_coordinates(rows, branches, interface.buses),
         bus_base_v=base_v,
         bus_nominal_v=nominal_v,
         bus_min_v=min_v,
         bus_max_v=max_v,
-        branches=tuple(_moved(b, compact) for b in branches),
-        sources=tuple(sorted({compact[s] for s in sources})),
-        customers=tuple(_moved(c, compact) for c in customers),
+        branches=tuple(dataclasses.replace(b, from_bus=compact[b.from_bus], to_bus=compact[b.to_bus]) for b in branches),
+        sources=tuple(sorted({compact[bus] for bus in interface.buses})),
+        customers=tuple(dataclasses.replace(c, bus=compact[c.bus]) for c in customers),
         voltage_min_pu=VOLTAGE_PU[0],
         voltage_max_pu=VOLTAGE_PU[1],
-        interface_min_pu=interface[0],
-        interface_max_pu=interface[1],
+        interface_min_pu=min(interface.low_pu),
+        interface_max_pu=max(interface.high_pu),
+        interface_export_w_max=interface.export_w_max,
+        interface_import_w_max=interface.import_w_max,
+        passives=tuple(dataclasses.replace(p, bus=compact[p.bus]) for p in passives),
+        bus_shunt_siemens=tuple((compact[bus], siemens) for bus, siemens in sorted(shunts.items()) if siemens),
     )
 
 
-def _moved(item: Any, compact: dict[int, int]) -> Any:
-    import dataclasses
-
-    fields = ("bus",) if isinstance(item, Customer) else ("from_bus", "to_bus")
-    return dataclasses.replace(item, **{field: compact[getattr(item, field)] for field in fields})
+def _star_row(star: Star, level: Any) -> dict[str, Any]:
+    """The star bus of a transformer is no place at which a voltage limit holds; these only keep it apart from collapse."""
+    return {**level, "star": star.name, "min_vm_pu": 0.51, "max_vm_pu": 1.49}
 
 
 def _refuse_unmodelled(net: Any, findings: Findings) -> None:
-    for table in REFUSED_TABLES:
+    for table in net:
+        columns = getattr(net[table], "columns", ())
+        if table.startswith(("_", "res_")) or table in READ_TABLES or not PLACES & set(columns):
+            continue
         for index, _ in rows_in_service(net, table):
             findings.append(Finding(f"{table} {index}", "is not modelled by limex", "take it out of service or model it as load"))
     for index, row in rows_in_service(net, "load"):
         if any(number(row, column, 0.0) for column in row if column.startswith("const_") and column.endswith("_percent")):
             findings.append(Finding(f"load {index}", "depends on the voltage", "set its const_z and const_i shares to 0"))
+    for index, row in rows_in_service(net, "switch"):
+        if row["closed"] and number(row, "z_ohm", 0.0):
+            findings.append(Finding(f"switch {index}", "has an impedance", "set z_ohm to 0, or make it a line"))
 
 
 def _fuse_buses(net: Any, findings: Findings) -> dict[int, int]:
@@ -133,133 +138,129 @@ def _fuse_buses(net: Any, findings: Findings) -> dict[int, int]:
     return {bus: root(bus) for bus in parent}
 
 
-def _sources(net: Any, bus_of: dict[int, int], findings: Findings) -> tuple[list[int], tuple[float, float]]:
-    sources, lows, highs = [], [], []
-    for index, row in rows_in_service(net, "ext_grid"):
-        element, bus = f"ext_grid {index}", int(row["bus"])
-        if bus not in bus_of:
-            findings.append(Finding(element, f"is at bus {bus}, which does not exist", "correct its bus"))
-            continue
-        vm = number(row, "vm_pu", 1.0)
+def _bus_rows(net: Any, bus_of: dict[int, int], findings: Findings) -> dict[int, Any]:
+    """One row for each bus that stands for itself and others, with the tightest of their voltage limits."""
+    rows: dict[int, Any] = {}
+    for bus, row in sorted(rows_in_service(net, "bus"), key=lambda pair: pair[0]):
+        joined = rows.setdefault(bus_of[bus], row)
+        if number(joined, "vn_kv") != number(row, "vn_kv"):
+            findings.append(
+                Finding(f"bus {bus}", f"is joined with bus {bus_of[bus]} of another vn_kv", "open the switch, or correct vn_kv")
+            )
         low, high = (
-            number(row, "interface_min_pu", vm - INTERFACE_HALF_RANGE_PU),
-            number(row, "interface_max_pu", vm + INTERFACE_HALF_RANGE_PU),
+            max(number(r, "min_vm_pu", -math.inf) for r in (joined, row)),
+            min(number(r, "max_vm_pu", math.inf) for r in (joined, row)),
         )
+        rows[bus_of[bus]] = {**joined, "min_vm_pu": low if low > -math.inf else None, "max_vm_pu": high if high < math.inf else None}
+    return rows
+
+
+def _check_levels(rows: dict[int, Any], branches: list[Branch], findings: Findings) -> None:
+    """A line between two voltage levels, or a transformer the wrong way round, would pass for a branch with strange flows."""
+    for branch in branches:
+        from_kv, to_kv = (number(rows[bus], "vn_kv") for bus in (branch.from_bus, branch.to_bus))
+        if from_kv > 0 and to_kv > 0 and not 0.7 < branch.ratio * to_kv / from_kv < 1.4:
+            problem = f"joins buses of {from_kv:g} and {to_kv:g} kV at a ratio of {branch.ratio:g}"
+            findings.append(Finding(branch.name, problem, "correct its buses, their vn_kv, or its rated voltages"))
+
+
+class _Interface:
+    """The sources: at which buses, the voltage range kept there, and what power may pass all of them together."""
+
+    def __init__(self, net: Any, bus_of: dict[int, int], findings: Findings) -> None:
+        self.buses: list[int] = []
+        self.low_pu: list[float] = []
+        self.high_pu: list[float] = []
+        self._states: list[tuple[str, float, float, float]] = []
+        for index, row in rows_in_service(net, "ext_grid"):
+            self._add(f"ext_grid {index}", row, bus_of, findings)
+        if not self.buses:
+            findings.append(Finding("network", "has no ext_grid in service", "add one at the interface to the higher network"))
+        self.export_w_max, self.import_w_max = (self._power_w(net, f"interface_{way}_w_max", findings) for way in ("export", "import"))
+
+    def _add(self, element: str, row: Any, bus_of: dict[int, int], findings: Findings) -> None:
+        bus, vm = bus_at(element, row, "bus", bus_of, findings), number(row, "vm_pu", 1.0)
+        low = number(row, "interface_min_pu", vm - INTERFACE_HALF_RANGE_PU)
+        high = number(row, "interface_max_pu", vm + INTERFACE_HALF_RANGE_PU)
         if not 0.5 < low <= high < 1.5:
             findings.append(
                 Finding(element, f"has the interface range {low:g} to {high:g} pu", "set interface_min_pu <= interface_max_pu near 1")
             )
-        sources.append(bus_of[bus])
-        lows.append(low)
-        highs.append(high)
-    if not sources:
-        findings.append(Finding("network", "has no ext_grid in service", "add one at the interface to the higher network"))
-        return [], (1.0, 1.0)
-    return sources, (min(lows), max(highs))
+        if bus is not None:
+            self.buses.append(bus)
+            self.low_pu.append(low)
+            self.high_pu.append(high)
+            self._states.append((element, low, high, number(row, "va_degree", 0.0)))
+
+    def _power_w(self, net: Any, column: str, findings: Findings) -> float:
+        stated = {index: number(row, column, math.inf) for index, row in rows_in_service(net, "ext_grid")}
+        known = {watts for watts in stated.values() if watts != math.inf}
+        if any(not watts > 0 for watts in known) or len(known) > 1:
+            shown = ", ".join(f"{watts:g}" for watts in stated.values())
+            remedy = "give one figure above 0 in watts, for all ext_grids together"
+            findings.append(Finding(f"ext_grid {min(stated)}", f"has {column} {shown}", remedy))
+        return min(known, default=math.inf)
+
+    def check_islands(self, islands: list[set[int]], findings: Findings) -> None:
+        """Every island needs a source, and where it has several they must move together: limex knows one interface voltage."""
+        lone = sorted(bus for island in islands if not island & set(self.buses) for bus in island)
+        if lone and self.buses:
+            shown = ", ".join(str(bus) for bus in lone[:8]) + (", ..." if len(lone) > 8 else "")
+            remedy = "close a switch, add the branch, or take them out of service"
+            findings.append(Finding(f"bus {shown}", f"{len(lone)} bus(es) without a path to the interface", remedy))
+        for island in islands:
+            states = [state for bus, state in zip(self.buses, self._states, strict=True) if bus in island]
+            for element, *state in states[1:]:
+                if state != [*states[0][1:]]:
+                    problem = f"is in one island with {states[0][0]} at another voltage range or angle"
+                    findings.append(Finding(element, problem, "give both the same vm_pu, interface range and va_degree, or open a switch"))
 
 
-def _customers(net: Any, phases: int, bus_of: dict[int, int], findings: Findings) -> list[Customer]:
-    customers: list[Customer] = []
-    elements: dict[str, str] = {}
-    taken: set[tuple[int, str]] = set()
-    for table in ("asymmetric_load", "load", "asymmetric_sgen", "sgen"):
-        for index, row in rows_in_service(net, table):
-            element, bus = f"{table} {index}", int(number(row, "bus", -1))
-            if bus not in bus_of:
-                findings.append(Finding(element, f"is at bus {bus}, which does not exist or is out of service", "correct its bus"))
-                continue
-            phase = _phase(element, row, table.startswith("asymmetric"), findings)
-            if phase is None or (table.endswith("sgen") and (bus_of[bus], phase) in taken):
-                continue
-            customer = _customer(element, row, bus_of[bus], phase if phases == 3 else "abc", findings)
-            if customer.id in elements:
-                findings.append(
-                    Finding(element, f"has the same name as {elements[customer.id]}: {customer.id}", "give every customer its own name")
-                )
-            elements.setdefault(customer.id, element)
-            taken.add((bus_of[bus], phase))
-            customers.append(customer)
-    return customers
+def _islands(rows: dict[int, Any], branches: list[Branch]) -> list[set[int]]:
+    around = _neighbours(rows, branches)
+    left, islands = set(rows), []
+    while left:
+        ahead = [min(left)]
+        island = set(ahead)
+        while ahead:
+            onward = around[ahead.pop()] - island
+            island |= onward
+            ahead.extend(onward)
+        islands.append(island)
+        left -= island
+    return islands
 
 
-def _phase(element: str, row: Any, asymmetric: bool, findings: Findings) -> str | None:
-    powers = {p: number(row, f"p_{p}_mw") for p in "abc"} if asymmetric else {"abc": number(row, "p_mw")}
-    if any(math.isnan(power) for power in powers.values()):
-        findings.append(Finding(element, "has a power that is not a number", "set its p columns"))
-        return None
-    given = row.get("phase")
-    if isinstance(given, str) and given:
-        if given in ("a", "b", "c", "abc"):
-            return given
-        findings.append(Finding(element, f"has the phase {given!r}", "set phase to a, b, c or abc"))
-        return None
-    if not asymmetric:
-        return "abc"
-    live = [p for p, power in powers.items() if power]
-    if len(live) == 1:
-        return live[0]
-    if len(live) == 3 and max(powers.values()) - min(powers.values()) < 1e-9:
-        return "abc"
-    problem = "is on no phase" if not live else f"draws unequal powers on phases {', '.join(live)}"
-    findings.append(Finding(element, problem, "set the column phase to a, b, c or abc, or split it by phase"))
-    return None
-
-
-def _customer(element: str, row: Any, bus: int, phase: str, findings: Findings) -> Customer:
-    name = row.get("name")
-    table, index = element.split()
-    # ids are parts of MQTT topics, so nothing but letters, digits and ._- may stay
-    identity = (
-        re.sub(r"[^A-Za-z0-9_.-]+", "-", name.strip())
-        if isinstance(name, str) and name.strip()
-        else f"{table.replace('asymmetric_', '')}{index}"
-    )
-    nominal_w = sum(abs(number(row, column, 0.0)) for column in ("p_mw", "p_a_mw", "p_b_mw", "p_c_mw")) * 1e6
-    least = 1_000 * math.ceil(2 * max(nominal_w, number(row, "sn_mva", 0.0) * 1e6) / 1_000)
-    rating = SINGLE_PHASE_RATING_W if len(phase) == 1 else tuple(max(least, w) for w in THREE_PHASE_RATING_W)
-    failsafe = SINGLE_PHASE_FAILSAFE_W if len(phase) == 1 else tuple(w // 20 for w in rating)
-    columns = ("rating_export_w", "rating_import_w", "failsafe_export_w", "failsafe_import_w")
-    values = {column: number(row, column, default) for column, default in zip(columns, (*rating, *failsafe), strict=True)}
-    for direction in ("export", "import"):
-        high, low = values[f"rating_{direction}_w"], values[f"failsafe_{direction}_w"]
-        if not (0 <= low <= high < 2**31 and high == int(high) and low == int(low)):
-            findings.append(
-                Finding(element, f"has {direction} rating {high:g} W and failsafe {low:g} W", "give whole watts, 0 <= failsafe <= rating")
-            )
-    power_factor = number(row, "power_factor", POWER_FACTOR)
-    if not 0.8 <= power_factor <= 1:
-        findings.append(Finding(element, f"has power factor {power_factor:g}", "give one between 0.8 and 1"))
-    return Customer(identity, bus, phase, **{column: int(value) for column, value in values.items()}, power_factor=power_factor)
-
-
-def _find_islands(numbers: list[int], branches: list[Branch], sources: list[int], findings: Findings) -> None:
-    around: dict[int, list[int]] = {bus: [] for bus in numbers}
+def _neighbours(rows: dict[int, Any], branches: list[Branch]) -> dict[int, set[int]]:
+    around: dict[int, set[int]] = {bus: set() for bus in rows}
     for branch in branches:
-        around[branch.from_bus].append(branch.to_bus)
-        around[branch.to_bus].append(branch.from_bus)
-    reached, ahead = set(sources), list(sources)
-    while ahead:
-        for bus in around[ahead.pop()]:
-            if bus not in reached:
-                reached.add(bus)
-                ahead.append(bus)
-    island = [bus for bus in numbers if bus not in reached]
-    if island and sources:
-        shown = ", ".join(str(bus) for bus in island[:8]) + (", ..." if len(island) > 8 else "")
-        findings.append(
-            Finding(
-                f"bus {shown}",
-                f"{len(island)} bus(es) without a path to the interface",
-                "close a switch, add the branch, or take them out of service",
-            )
+        around[branch.from_bus].add(branch.to_bus)
+        around[branch.to_bus].add(branch.from_bus)
+    return around
+
+
+def _shunts(net: Any, bus_of: dict[int, int], findings: Findings) -> dict[int, complex]:
+    """Admittance to ground by bus: p and q are drawn at vn_kv, by each of `step` steps."""
+    found: dict[int, complex] = {}
+    for index, row in rows_in_service(net, "shunt"):
+        element = f"shunt {index}"
+        bus = bus_at(element, row, "bus", bus_of, findings)
+        level_kv = number(row, "vn_kv", number(net.bus.loc[bus].to_dict(), "vn_kv") if bus is not None else 1.0)
+        siemens = (
+            complex(number(row, "p_mw"), -number(row, "q_mvar")) * number(row, "step", 1.0) / level_kv**2 if level_kv > 0 else cmath.nan
         )
+        if flag(element, row, "step_dependency_table", findings):
+            findings.append(Finding(element, "takes its power from a table", "set step_dependency_table to False"))
+        elif not cmath.isfinite(siemens) or siemens.real < 0:
+            findings.append(Finding(element, "has no usable admittance", "set p_mw (0 or more), q_mvar, vn_kv and step"))
+        elif bus is not None:
+            found[bus] = found.get(bus, 0j) + siemens
+    return found
 
 
-def _bus_limits(net: Any, numbers: list[int], findings: Findings) -> tuple[NDArray[np.float64], ...]:
-    base, nominal, low, high = (np.empty(len(numbers)) for _ in range(4))
-    rows = dict(rows_in_service(net, "bus"))
-    for i, bus in enumerate(numbers):
-        row = rows[bus]
+def _bus_limits(rows: dict[int, Any], findings: Findings) -> tuple[NDArray[np.float64], ...]:
+    base, nominal, low, high = (np.empty(len(rows)) for _ in range(4))
+    for i, (bus, row) in enumerate(rows.items()):
         kv = number(row, "vn_kv")
         if not kv > 0:
             findings.append(Finding(f"bus {bus}", f"has the rated voltage {kv:g} kV", "set vn_kv"))
@@ -276,13 +277,12 @@ def _bus_limits(net: Any, numbers: list[int], findings: Findings) -> tuple[NDArr
     return base, nominal, low, high
 
 
-def _coordinates(net: Any, numbers: list[int], branches: list[Branch], sources: list[int]) -> NDArray[np.float64]:
+def _coordinates(rows: dict[int, Any], branches: list[Branch], sources: list[int]) -> NDArray[np.float64]:
     """Positions for pictures: the source's own where every bus has one, else a tree drawn from the interface."""
-    rows = dict(rows_in_service(net, "bus"))
-    geo = [rows[bus].get("geo") for bus in numbers]
+    geo = [row.get("geo") for row in rows.values()]
     if all(isinstance(text, str) and "coordinates" in text for text in geo):
         return np.array([json.loads(text)["coordinates"][:2] for text in geo], dtype=np.float64)
-    around: dict[int, list[int]] = {bus: [] for bus in numbers}
+    around: dict[int, list[int]] = {bus: [] for bus in rows}
     for branch in branches:
         around[branch.from_bus].append(branch.to_bus)
         around[branch.to_bus].append(branch.from_bus)
@@ -297,4 +297,4 @@ def _coordinates(net: Any, numbers: list[int], branches: list[Branch], sources: 
         onward = [b for b in around[bus] if b not in xy]
         lane += not onward
         stack.extend((b, depth + 1) for b in onward)
-    return np.array([xy[bus] for bus in numbers])
+    return np.array([xy[bus] for bus in rows])
