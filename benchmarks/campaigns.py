@@ -37,7 +37,7 @@ class Campaign:
     def __init__(self, network: Network, polytope: Polytope, fair_w: Watts, rng: np.random.Generator, number: int) -> None:
         self._polytope, self._rng, self._caps = polytope, rng, network.caps_w()
         self._phase = np.array([customer.phase for customer in network.customers])
-        self.start, self.mood = STARTS[number % len(STARTS)], MOODS[number // len(STARTS) % len(MOODS)]
+        self.start, self.mood = STARTS[number % len(STARTS)], MOODS[(number + number // len(STARTS)) % len(MOODS)]
         self.trades = self.accepted = self.sales = 0
         weight = self._buyers(self.mood)
         self._weight = weight / weight.sum()
