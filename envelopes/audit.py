@@ -1,7 +1,8 @@
 """What the auditor computes: an AC certificate of holdings, and what to do where it is poor. Pure, slow, and run in a process apart.
 
 Holdings are judged by the smallest margin of each kind of limit. Below zero (beyond the certificate's tolerance) the limit is
-*broken*: the rows are wrong. Below the alarm it is *low*: the rows leave less than they were built to leave.
+*broken*: the rows are wrong. Below the alarm it is *low*: rows that were verified by a search leave less than the cushion that they
+were built with. Rows that are proven (`riskcheck.linearise`) leave what the proof needs, often nearly nothing, and have no alarm.
 
 The remedy is tighter rows. A margin m at the worst corner, and m0 when nobody uses a watt, differ by what the holdings do;
 rows that are 1 + t times as large shrink that by 1 + t where they bind. So t = (m0 - m) / (m0 - goal) - 1 is tried first, with
@@ -19,7 +20,8 @@ import msgspec
 import numpy as np
 
 from riskcheck.certificate import Certificate
-from riskcheck.certify import TOLERANCE, Certifier
+from riskcheck.certify import TOLERANCE, WEIGHT, Certifier
+from riskcheck.linearise import is_proven
 from riskcheck.polytope import KIND_WORDS, Polytope, RowLabel
 from riskcheck.project import project
 
@@ -36,7 +38,7 @@ VOLTAGES = ("voltage_max", "voltage_min")  # their margins are in pu, all others
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """Margins below which the rows are tightened. Half of what honest rows were measured to leave: 0.0007 pu and 0.77 %."""
+    """Margins below which verified rows are tightened: half of their cushion, of which honest rows were measured to leave all."""
 
     voltage_pu: float = 0.0003
     loading: float = 0.003
@@ -63,58 +65,74 @@ class Remedy(NamedTuple):
     detail: str
 
 
-_prepared: dict[str, Certifier] = {}
+class Prepared(NamedTuple):
+    """What the calls of one network share."""
+
+    certifier: Certifier
+    alarm: Alarm
+    is_proven: bool
+
+    def certify(self, limit_w: Watts, seed: int) -> Certificate:
+        half = len(limit_w) // 2
+        return self.certifier.certify(limit_w[:half], limit_w[half:], seed=seed, effort="quick")
 
 
-def prepare(network: Network) -> str:
-    """Keeps a certifier of this network, and of no other, for the calls that follow; returns the network's hash."""
+_prepared: dict[str, Prepared] = {}
+
+
+def prepare(network: Network, alarm: Alarm) -> str:
+    """Keeps what the audits of this network need, and of no other, for the calls that follow; returns the network's hash."""
     _prepared.clear()
-    _prepared[network.content_hash] = Certifier(network)
+    _prepared[network.content_hash] = Prepared(Certifier(network), alarm, is_proven(network))
     return network.content_hash
 
 
-def audit(network_hash: str, holding_w: tuple[int, ...], alarm: Alarm, seed: int) -> Finding:
+def audit(network_hash: str, holding_w: tuple[int, ...], seed: int) -> Finding:
     """Holdings by right: exports, then imports."""
-    return judge(_certificate(network_hash, np.array(holding_w, dtype=np.int64), seed), alarm)
+    prepared = _prepared[network_hash]
+    certificate = prepared.certify(np.array(holding_w, dtype=np.int64), seed)
+    return judge(certificate, None if prepared.is_proven else prepared.alarm)
 
 
-def judge(certificate: Certificate, alarm: Alarm) -> Finding:
+def judge(certificate: Certificate, alarm: Alarm | None) -> Finding:
     margins = {one.kind: one.margin for one in certificate.kinds}
     broken = tuple(kind for kind, margin in margins.items() if margin < -TOLERANCE[kind])
-    low = tuple(kind for kind, margin in margins.items() if kind not in broken and margin < alarm.of(kind))
-    return Finding(margins, broken, low, _worst(certificate, alarm), certificate.points_tried)
+    low = tuple(kind for kind, margin in margins.items() if alarm is not None and kind not in broken and margin < alarm.of(kind))
+    return Finding(margins, broken, low, _worst(certificate), certificate.points_tried)
 
 
 def in_words(kind: str, margin: float) -> str:
     return f"{margin:+.5f} pu" if kind in VOLTAGES else f"{100 * margin:+.2f} %"
 
 
-def _worst(certificate: Certificate, alarm: Alarm) -> str:
+def _worst(certificate: Certificate) -> str:
     """The worst limit, its margin and its corner: what the operator reads in the journal."""
-    worst = min(certificate.kinds, key=lambda one: one.margin / alarm.of(one.kind))
+    worst = min(certificate.kinds, key=lambda one: one.margin * WEIGHT[one.kind])
     limit, corner = RowLabel(worst.kind, worst.element, worst.phase), worst.corner
     return f"{limit}, margin {in_words(worst.kind, worst.margin)}, corner: {corner.description}, interface at {corner.interface_pu:.3f} pu"
 
 
 def remedy(
-    network_hash: str, rows: bytes, holding_w: tuple[int, ...], floor_w: tuple[int, ...], finding: Finding, alarm: Alarm, seed: int
+    network_hash: str, rows: bytes, holding_w: tuple[int, ...], floor_w: tuple[int, ...], finding: Finding, seed: int
 ) -> Remedy | None:
-    """Tighter rows and the projection of the holdings on them that passes an audit; None where nothing does."""
+    """Tighter rows and the projection of the holdings on them that passes an audit, proven or not; None where nothing does."""
+    prepared = _prepared[network_hash]
     holding, floor = np.array(holding_w, dtype=np.int64), np.array(floor_w, dtype=np.int64)
     polytope = Polytope.from_bytes(rows)
     poor = finding.broken + finding.low
-    first = _first_per_mille(finding.margins, audit(network_hash, (0,) * len(floor_w), alarm, seed).margins, poor, alarm)
+    idle = judge(prepared.certify(np.zeros_like(floor), seed), None).margins
+    first = _first_per_mille(finding.margins, idle, poor, prepared.alarm)
     for kinds in (poor, None):
         for per_mille in _ladder(first):
             tight = polytope.tightened(per_mille, kinds)
             if not tight.is_secure(floor):
                 break
             limit = project(tight, holding, floor)
-            found = judge(_certificate(network_hash, limit, seed), alarm)
+            found = judge(prepared.certify(limit, seed), prepared.alarm)
             if not found.broken and not found.low:
                 which = "all rows" if kinds is None else f"rows of {' and '.join(KIND_WORDS.get(kind, kind) for kind in kinds)}"
                 return Remedy(tight.to_bytes(), tuple(map(int, limit)), f"{which} tightened by {per_mille} per mille")
-    if finding.broken and not judge(_certificate(network_hash, floor, seed), alarm).broken:
+    if finding.broken and not judge(prepared.certify(floor, seed), None).broken:
         return Remedy(None, tuple(floor_w), FAILSAFE_ONLY)
     return None
 
@@ -133,8 +151,3 @@ def _ladder(first: int) -> Iterator[int]:
     while per_mille <= PER_MILLE_MAX:
         yield per_mille
         per_mille += max(per_mille // 2, 2)
-
-
-def _certificate(network_hash: str, limit_w: Watts, seed: int) -> Certificate:
-    half = len(limit_w) // 2
-    return _prepared[network_hash].certify(limit_w[:half], limit_w[half:], seed=seed, effort="quick")

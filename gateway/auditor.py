@@ -5,7 +5,7 @@
 * A broken limit: `Halt` of the interval's books, at once, naming limit and corner. A halt alone leaves insecure envelopes in
   force, so the rows are then tightened until the projection of the holdings passes an audit, and `ChangeRows` lowers them.
   The books stay halted until the operator resumes.
-* A margin below the alarm: the same tightening without the halt.
+* A margin below the alarm, where rows are verified and not proven: the same tightening without the halt.
 * Intervals that open later open on the tightened rows.
 * The worker dies, or is silent for longer than `patience_s`: the operator is told and it is started again. After
   `failures_max` failures without an audit between them the area is halted: nobody trades unseen. It is still tried again.
@@ -125,7 +125,7 @@ class Auditor:
         """The worker must have the network in force; after a restart, or a change of the network, it has not."""
         network = exchange.plan.network
         if self._prepared != (self._worker.process_id, network.content_hash) or self._worker.process_id is None:
-            await self._worker.call(self._settings.patience_s, prepare, network)
+            await self._worker.call(self._settings.patience_s, prepare, network, self._settings.alarm)
             self._prepared = self._worker.process_id, network.content_hash
 
     async def _turn(self, exchange: Exchange) -> None:
@@ -137,8 +137,7 @@ class Auditor:
             if self._prepared[1] != exchange.plan.network.content_hash:
                 return
             interval_ms, holding_w = next(iter(self._waiting.items()))
-            seed, alarm = self.audits.made + 1, self._settings.alarm
-            finding = await self._worker.call(self._settings.patience_s, audit, self._prepared[1], holding_w, alarm, seed)
+            finding = await self._worker.call(self._settings.patience_s, audit, self._prepared[1], holding_w, self.audits.made + 1)
             self._count(interval_ms, finding)
             if finding.broken or finding.low:
                 await self._act(exchange, interval_ms, finding)
@@ -180,8 +179,8 @@ class Auditor:
     async def _remedy(self, exchange: Exchange, interval_ms: int, rows: Polytope, finding: Finding) -> Remedy | None:
         holding_w = tuple(exchange.engine.areas[exchange.plan.area].intervals[interval_ms].ledger.holding_w)
         floor_w = tuple(map(int, exchange.plan.network.floors_w()))
-        patience_s, alarm, seed = REMEDY_PATIENCE * self._settings.patience_s, self._settings.alarm, self.audits.made
-        return await self._worker.call(patience_s, remedy, self._prepared[1], rows.to_bytes(), holding_w, floor_w, finding, alarm, seed)
+        patience_s, seed = REMEDY_PATIENCE * self._settings.patience_s, self.audits.made
+        return await self._worker.call(patience_s, remedy, self._prepared[1], rows.to_bytes(), holding_w, floor_w, finding, seed)
 
     async def _apply(self, exchange: Exchange, interval_ms: int, rows: Polytope, finding: Finding, found: Remedy) -> None:
         """Lowers the holdings, and opens later intervals on the tightened rows where those before were the plan's."""

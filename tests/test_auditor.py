@@ -116,6 +116,14 @@ def test_honest_rows_do_not_alarm(tmp_path: Path, broker: Broker) -> None:
     asyncio.run(run())
 
 
+def test_proven_rows_leave_next_to_nothing_and_do_not_alarm() -> None:
+    proven = ready(is_ring=False)
+    network_hash = prepare(proven.network, Alarm(loading=0.5))
+    finding = audit(network_hash, tuple(map(int, proven.allocation.limits_w)), 1)
+    assert (finding.broken, finding.low) == ((), ())
+    assert finding.margins["thermal"] < 0.5
+
+
 def test_an_auditor_that_is_killed_is_started_again(tmp_path: Path, broker: Broker) -> None:
     said: list[str] = []
 
@@ -149,20 +157,21 @@ def test_an_auditor_that_is_silent_again_and_again_halts_the_area(tmp_path: Path
 
 def test_the_remedy_has_passed_an_audit_and_leaves_the_failsafe_where_no_row_can_be_tightened() -> None:
     weak = ready(ring_a=90.0)
-    network_hash = prepare(weak.network)
+    network_hash = prepare(weak.network, Alarm())
     floors = tuple(map(int, weak.network.floors_w()))
     holding = (10_000, 95_000, 50_000, 50_000, 50_000, 50_000)
-    finding = audit(network_hash, holding, Alarm(), 1)
+    finding = audit(network_hash, holding, 1)
     assert finding.broken == ("thermal",)
-    mended = remedy(network_hash, halved(weak.rows, "line 2").to_bytes(), holding, floors, finding, Alarm(), 1)
+    mended = remedy(network_hash, halved(weak.rows, "line 2").to_bytes(), holding, floors, finding, 1)
     assert mended is not None
     assert mended.rows is not None
-    after = audit(network_hash, mended.limit_w, Alarm(), 2)
+    after = audit(network_hash, mended.limit_w, 2)
     assert (after.broken, after.low) == ((), ())
     assert Polytope.from_bytes(mended.rows).is_secure(mended.limit_w)
     assert all(floor <= limit <= held for floor, limit, held in zip(floors, mended.limit_w, holding, strict=True))
     without_rows = Polytope.unlimited(len(holding)).to_bytes()
-    assert remedy(network_hash, without_rows, holding, floors, finding, Alarm(), 1) == Remedy(None, floors, FAILSAFE_ONLY)
-    low = audit(network_hash, floors, Alarm(loading=0.99), 1)
+    assert remedy(network_hash, without_rows, holding, floors, finding, 1) == Remedy(None, floors, FAILSAFE_ONLY)
+    prepare(weak.network, Alarm(loading=0.99))
+    low = audit(network_hash, floors, 1)
     assert (low.broken, low.low) == ((), ("thermal",))
-    assert remedy(network_hash, without_rows, floors, floors, low, Alarm(loading=0.99), 1) is None
+    assert remedy(network_hash, without_rows, floors, floors, low, 1) is None
