@@ -177,15 +177,9 @@ def _no_magnetising_path(net: Any) -> None:
         net.trafo["mag0_percent"] = NO_MAGNETISING_PERCENT
 
 
-def _no_hanging_lines(net: Any) -> None:
-    opened = net.switch[(net.switch.et == "l") & ~net.switch.closed]
-    net.line.loc[opened.element.unique(), "in_service"] = False
-
-
 ADAPTATIONS: dict[str, Callable[[Any], None]] = {
     "source": _ideal_source,
     "magnetising path": _no_magnetising_path,
-    "hanging lines": _no_hanging_lines,
 }
 
 

@@ -93,14 +93,6 @@ DEPARTURES = (
         "simbench:1-LV-rural3--0-sw", "OpenDSS's own %imag and %noloadloss",
         "the whole magnetising branch stands at the last winding", lambda n, w: OpenDSS(n, w, magnetising="low side"),
     ),
-    Departure(
-        "simbench:1-MV-rural--0-sw", "lines that hang on one end",
-        "limex leaves them out; their charging current raises the voltage", OPINIONS["pandapower"], "hanging lines",
-    ),
-    Departure(
-        "cigre-mv", "lines that hang on one end",
-        "the same, in OpenDSS", OPINIONS["OpenDSS"], "hanging lines",
-    ),
 )  # fmt: skip
 
 
