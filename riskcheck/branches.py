@@ -125,7 +125,7 @@ def _zero_path(element: str, row: Any, phases: int, shift_degree: float, finding
         findings.append(Finding(element, "has a phase shift that is not a number", "set shift_degree"))
     if phases == 1 or not math.isfinite(shift_degree):
         return "through"
-    group = re.sub(r"\d+$", "", str(row.get("vector_group", "")))
+    group = "" if is_empty(row, "vector_group") else re.sub(r"\d+$", "", str(row["vector_group"]))
     if group not in ZERO_PATHS:
         findings.append(Finding(element, f"has vector group {group or 'none'!r}", f"set vector_group to one of {', '.join(ZERO_PATHS)}"))
         return "through"

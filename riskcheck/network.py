@@ -1,7 +1,7 @@
 """The network as limex sees it: an immutable record of buses, branches, customers and limits, in SI units.
 
 A network is read once (`load`), checked completely, and never changes; another topology is another network with another
-content hash. What is read from which pandapower field, and every default, is in `riskcheck/intake.py`.
+content hash. What is read from which pandapower field, and every default, is in docs/networks.md.
 
 Conventions
 * Buses are numbered 0..n-1; `bus_names` keeps the number that the source gave them. Voltages are phase to neutral, in volts.
@@ -9,11 +9,11 @@ Conventions
   (230 V in public low voltage, EN 50160; elsewhere the base). All per-unit figures that limex shows are of `bus_nominal_v`.
 * `phases` is 3 for a network with phases a, b, c, and 1 for a balanced one, where a branch has one current and a bus one voltage.
 * A branch's impedance is in ohms at the voltage of its `to_bus`; a transformer's `to_bus` is its low-voltage side.
-* Power is positive when it is exported into the network. Imports draw reactive power by the customer's power factor (lagging);
-  exports are made at unity, the default of inverters under EN 50549-1.
+* Power is positive when it is exported into the network. Reactive power follows from it, see `Customer`.
+* A three-winding transformer is three branches around a bus of its own.
 
-Not modelled: the neutral conductor (it is in the sequence impedances), three-winding transformers, switches that are not
-ideal, voltage-dependent loads, voltage-controlled generators. A source that has them is refused by name.
+Not modelled: the voltage of the neutral conductor (its impedance is in the sequence impedances), switches that are not ideal,
+voltage-dependent loads, voltage-controlled generators. A source that has them is refused by name.
 """
 
 from __future__ import annotations

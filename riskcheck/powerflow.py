@@ -3,7 +3,7 @@
 This is the evidence behind certificates: it shares nothing with the dense model of `riskcheck/reduced.py` but the network.
 Three-phase networks are solved asymmetrically, as lines and transformers with constant-power loads between phase and neutral;
 balanced ones symmetrically, where every branch is a pi behind a complex ratio. The source is ideal (the interface voltage is
-given, its short-circuit power is not the customers' business): power-grid-model's `sk` is set to 1e15 VA.
+given, its short-circuit power is not the customers' business): power-grid-model's `sk` is set to 1e18 VA.
 
 Volt-VAr curves are an outer loop: solve, move every reactive power towards its curve at the voltage found, and again until none
 moves. How far to move is the dense model's advice (`riskcheck/voltvar.py`); where it ends is not.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-IDEAL_SOURCE_VA = 1e15
+IDEAL_SOURCE_VA = 1e18
 THREADS = 2
 CURVE_TOLERANCE_PU = 1e-9
 CURVE_ROUNDS_MAX = 500
