@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from riskcheck.polytope import Polytope
 
 PIPED_COLUMNS = 120  # where there is no terminal to tell its width
-LISTED_MAX = 100  # customers of a breaking corner
+LISTED_MAX = 60  # customers of a breaking corner
 KINDS = {"voltage_max": "over-voltage", "voltage_min": "under-voltage", "thermal": "thermal", "interface": "interface power"}
 
 
