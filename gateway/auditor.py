@@ -187,7 +187,9 @@ class Auditor:
         area, tight = exchange.plan.area, rows if found.rows is None else Polytope.from_bytes(found.rows)
         settings = exchange.engine.areas[area].intervals[interval_ms].settings
         detail = f"{found.detail}; {finding.worst}"
-        change = ChangeRows(area, interval_ms, tight.content_hash, found.limit_w, "audit", detail, settings)
+        change = ChangeRows(
+            area, interval_ms, tight.content_hash, found.limit_w, "audit", detail, settings, replaces_hash=rows.content_hash
+        )
         if found.rows is not None and exchange.plan.rows.content_hash == rows.content_hash:
             exchange.plan = await asyncio.to_thread(on_rows, exchange.plan, tight)
         decided = await exchange.submit([InstallRows(area, tight.to_bytes()), change])
@@ -196,13 +198,15 @@ class Auditor:
         self._say(f"AUDIT: interval {interval_ms} of area {area}: {detail}: {outcome}")
 
     async def _failed(self, exchange: Exchange, why: str) -> None:
-        """Tells the operator, halts the area when it is too much, and waits a little longer each time."""
+        """Tells the operator, halts the area when it is too much, and waits a little longer each time. All is audited again."""
         self._failures += 1
         self.audits = self.audits._replace(restarts=self.audits.restarts + 1)
         area, most = exchange.plan.area, self._settings.failures_max
         self._say(f"AUDIT: the auditor failed ({self._failures} of {most} times in a row) and is started again: {why}")
-        if self._failures == most and (area, None) not in exchange.engine.halts:
-            reason = f"audit: the auditor failed {most} times in a row: {why}"
+        if self._failures >= most and (area, None) not in exchange.engine.halts:
+            reason = f"audit: the auditor failed {self._failures} times in a row: {why}"
             await exchange.submit([Halt(area, None, reason)])
             self._say(f"AUDIT: area {area} is halted until it is resumed: {reason}")
-        await asyncio.sleep(min(2.0 ** (self._failures - 1) - 1, RETRY_S_MAX))
+        for interval_ms in exchange.engine.intervals(area):
+            self.note(interval_ms, area, exchange.engine)
+        await asyncio.sleep(min(2.0 ** min(self._failures - 1, 10) - 1, RETRY_S_MAX))

@@ -151,6 +151,8 @@ def test_an_auditor_that_is_silent_again_and_again_halts_the_area(tmp_path: Path
             await until(lambda: bool(running.engine.halts), running)
             assert running.engine.halts[AREA, None] == "audit: the auditor failed 2 times in a row: was silent for 0.05 s"
             assert not await traded(running)
+            assert len(await running.resume()) == 1
+            await until(lambda: bool(running.engine.halts), running)
 
     asyncio.run(run())
 
