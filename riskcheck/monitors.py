@@ -67,8 +67,7 @@ def _is_midway(network: Network) -> NDArray[np.bool_]:
         lines[branch.from_bus].append(branch)
         lines[branch.to_bus].append(branch)
     midway = np.zeros(network.n_buses, dtype=bool)
-    injectors = (*network.customers, *network.passives)
-    special = {*network.sources, *(x.bus for x in injectors), *(bus for bus, _ in network.bus_shunt_siemens)}
+    special = {*network.sources, *(x.bus for x in network.injectors), *(bus for bus, _ in network.bus_shunt_siemens)}
     for bus, around in enumerate(lines):
         if bus in special or len(around) != 2 or any(b.kind != "line" or b.y1_siemens or b.y0_siemens for b in around):
             continue

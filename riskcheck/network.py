@@ -170,6 +170,11 @@ class Network:
     def n_buses(self) -> int:
         return len(self.bus_names)
 
+    @property
+    def injectors(self) -> tuple[Customer | Passive, ...]:
+        """Whoever has power: the customers, then the passives."""
+        return (*self.customers, *self.passives)
+
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of everything that physics and limits depend on; coordinates and the name are not part of it."""
@@ -179,7 +184,8 @@ class Network:
         scalars = (self.phases, self.bus_names, self.sources, self.voltage_min_pu, self.voltage_max_pu)
         interface = (self.interface_min_pu, self.interface_max_pu, self.interface_export_w_max, self.interface_import_w_max)
         digest.update(repr((scalars, interface, self.bus_shunt_siemens)).encode())
-        for element in (*self.branches, *self.customers, *self.passives):
+        elements: list[Branch | Customer | Passive] = [*self.branches, *self.injectors]
+        for element in elements:
             digest.update(repr(dataclasses.astuple(element)).encode())
         return digest.hexdigest()
 

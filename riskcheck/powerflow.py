@@ -55,8 +55,7 @@ class PowerFlow:
         from power_grid_model import PowerGridModel
 
         self.network = network
-        injectors = (*network.customers, *network.passives)
-        self._on = np.array([[(p in x.phase) / len(x.phase) for p in "abc"] for x in injectors])
+        self._on = np.array([[(p in x.phase) / len(x.phase) for p in "abc"] for x in network.injectors])
         self._has_curves = any(customer.volt_var for customer in network.customers)
         self._model = PowerGridModel(_grid(network), system_frequency=50.0)
 
@@ -146,7 +145,7 @@ class PowerFlow:
             node = out["node"][:, bus]
             current = np.conj((row[f"p_{end}"] + 1j * row[f"q_{end}"]) / (node["u"] * np.exp(1j * node["u_angle"])))
             ends.append(np.abs(current.sum(axis=1)) * (branch.ratio if end == "from" else 1.0))
-        return np.maximum(*ends)
+        return np.asarray(np.maximum(*ends))
 
 
 def _reactive(network: Network, power_w: Floats) -> Floats:
@@ -171,7 +170,7 @@ def _first_load(network: Network) -> int:
 
 
 def _first_shunt(network: Network) -> int:
-    return _first_load(network) + len(network.customers) + len(network.passives)
+    return _first_load(network) + len(network.injectors)
 
 
 def _component(network: Network, branch: Branch) -> str:
@@ -202,10 +201,9 @@ def _grid(network: Network) -> dict[Any, Any]:
     source["node"], source["status"], source["u_ref"] = network.sources, 1, 1.0
     source["sk"], source["rx_ratio"], source["z01_ratio"] = IDEAL_SOURCE_VA, 0.1, 1.0
     kind = ComponentType.asym_load if network.phases == 3 else ComponentType.sym_load
-    injectors = (*network.customers, *network.passives)
-    load = table(kind, len(injectors))
-    load["id"] = _first_load(network) + np.arange(len(injectors))
-    load["node"] = [x.bus for x in injectors]
+    load = table(kind, len(network.injectors))
+    load["id"] = _first_load(network) + np.arange(len(network.injectors))
+    load["node"] = [x.bus for x in network.injectors]
     load["status"], load["type"] = 1, LoadGenType.const_power
     load["p_specified"], load["q_specified"] = 0.0, 0.0
     shunt = table(ComponentType.shunt, len(network.bus_shunt_siemens))

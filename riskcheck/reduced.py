@@ -228,7 +228,7 @@ class Reduced:
 
 def _injections(network: Network) -> tuple[Indices, Floats]:
     """Injection nodes [k] and the share of each injector's power per phase base at each of them [k, n_injectors]."""
-    phases, injectors = network.phases, (*network.customers, *network.passives)
+    phases, injectors = network.phases, network.injectors
     pairs: list[tuple[int, int, float]] = []
     for number, injector in enumerate(injectors):
         on = [0] if phases == 1 else ["abc".index(p) for p in injector.phase]
