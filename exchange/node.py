@@ -106,9 +106,7 @@ class Node:
         number, at_ms, digests = self.number + 1, self._clock_ms(), self._unnoted
         bodies = [encode_command(command) for command in commands]
         loop = asyncio.get_running_loop()
-        durable = loop.run_in_executor(
-            writer, self.journal.append, number, at_ms, bodies, self._commands + 1, digests, self._confirmed
-        )
+        durable = loop.run_in_executor(writer, self.journal.append, number, at_ms, bodies, self._commands + 1, digests, self._confirmed)
         batch = run_batch(self.engine, number, at_ms, commands, self.digest)
         await durable
         self.number, self.digest, self._unnoted = number, batch.digest, [(number, batch.digest)]

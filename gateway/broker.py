@@ -156,8 +156,8 @@ def access(area: str, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The topic filters that an account may write, and may read."""
     if name == EXCHANGE:
         return (f"{topics.ROOT}/#",), (f"{topics.ROOT}/#",)
-    readable = (topics.response(area, name), topics.envelope(area, name), f"{topics.ROOT}/{area}/md/#", topics.state(area))
-    return (topics.request(area, name),), readable
+    private = (topics.response(area, name), topics.envelope(area, name), topics.device(area, name))
+    return (topics.request(area, name),), (*private, f"{topics.ROOT}/{area}/md/#", topics.state(area))
 
 
 def access_rules(area: str, names: Iterable[str]) -> str:

@@ -31,7 +31,6 @@ import msgspec
 from gateway import topics, wire
 from gateway.answers import HomeError, LateError, MalformedError, NoAnswerError, ThrottledError, answer_of
 from gateway.broadcast import Broadcast, Listener
-from gateway.device import device_topic
 from gateway.link import Link, LinkError, end
 from gateway.message import Message
 
@@ -104,7 +103,7 @@ class Home:
         self._reports: Broadcast[wire.AnyReport] = Broadcast()
         self._response_topic = topics.response(area, customer)
         self._envelope_topic = topics.envelope(area, customer)
-        self._device_topic = device_topic(area, customer)
+        self._device_topic = topics.device(area, customer)
         self._link = Link(host, port, user or customer, password, f"limex-{area}-{customer}", self._receive, keepalive_s)
         self._ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

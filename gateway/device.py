@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from gateway.mirror import Mirror
 
 
-def device_topic(area: str, customer: str) -> str:
-    return f"{topics.ROOT}/{area}/c/{customer}/device"
-
-
 def device_of(mirror: Mirror, area: str, customer: str, market_ms: int) -> wire.Device:
     mirrored = mirror.areas[area]
     controls = tuple(
@@ -31,4 +27,4 @@ def device_of(mirror: Mirror, area: str, customer: str, market_ms: int) -> wire.
 
 
 def device_message(mirror: Mirror, area: str, customer: str, market_ms: int) -> Message:
-    return Message(device_topic(area, customer), wire.encode(device_of(mirror, area, customer, market_ms)), 1, True)
+    return Message(topics.device(area, customer), wire.encode(device_of(mirror, area, customer, market_ms)), 1, True)

@@ -3,6 +3,7 @@
     limex/v1/{area}/c/{customer}/req         customer -> exchange   QoS 1
     limex/v1/{area}/c/{customer}/rsp         exchange -> customer   QoS 1, private
     limex/v1/{area}/c/{customer}/envelope    exchange -> customer   QoS 1, private, retained
+    limex/v1/{area}/c/{customer}/device      exchange -> customer   QoS 1, private, retained
     limex/v1/{area}/md/{interval}/{direction}  public, retained
     limex/v1/{area}/state                      public, retained
 
@@ -41,6 +42,10 @@ def response(area: str, customer: str) -> str:
 
 def envelope(area: str, customer: str) -> str:
     return f"{ROOT}/{area}/c/{customer}/envelope"
+
+
+def device(area: str, customer: str) -> str:
+    return f"{ROOT}/{area}/c/{customer}/device"
 
 
 def book(area: str, interval_ms: int, direction: str) -> str:

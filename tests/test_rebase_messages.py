@@ -12,7 +12,6 @@ from exchange.recovery import run_batch
 from gateway import topics, wire
 from gateway.broker import start_broker
 from gateway.client import Home
-from gateway.device import device_topic
 from gateway.message import Message
 from gateway.session import Session
 from riskcheck.polytope import Polytope, RowLabel
@@ -103,7 +102,7 @@ def test_set_points_are_private_retained_and_whole_and_taps_are_in_the_state() -
     assert devices(sent) == {"alice": (wire.SetPoint(T0, LENGTH_MS, -700),), "bob": (), "carol": ()}
     (state,) = [message for message in sent if message.topic == topics.state(AREA)]
     assert taps(state) == {T0: [wire.Tap("trafo", 2)], T1: []}
-    assert device_topic(AREA, "alice") in [message.topic for message in made.session.refresh(NOW)]
+    assert topics.device(AREA, "alice") in [message.topic for message in made.session.refresh(NOW)]
 
 
 def test_the_next_change_or_the_end_of_the_interval_takes_the_set_points_back() -> None:
@@ -126,7 +125,7 @@ def test_set_points_that_a_lost_batch_took_back_are_taken_back_when_it_is_releas
 
 
 def test_a_home_reads_the_set_point_of_the_moment_and_never_goes_back() -> None:
-    made, topic = bench(), device_topic(AREA, "alice")
+    made, topic = bench(), topics.device(AREA, "alice")
     older, newer = made.apply(change(settings=SETTINGS)), made.apply(change())
     payloads = [message.payload for message in older + newer if message.topic == topic]
 
