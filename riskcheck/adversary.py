@@ -154,17 +154,20 @@ class Climb:
         Passives stand at the end of their forecast that the gradient at the point before asks for.
         """
         visited: list[tuple[Floats, Floats]] = []
-        best = -np.inf
-        passive_w = self._points.worst_w[limit]
+        best, passive_w = -np.inf, self._points.worst_w[limit]
+        only = self._limits.chosen(np.array([limit]))
+        power_w = self._points.signed(x_w[None], passive_w)
+        f = only.measure(self._model, power_w)[0, 0]
         for _ in range(self.STEPS_MAX):
-            f, gradient = self._limits.one(self._model, limit, self._points.signed(x_w[None], passive_w)[0])
             out_of_reach = visited and f < -self.OUT_OF_REACH[self._limits.kind[limit]]
-            if out_of_reach or f <= best + 1e-7 or not np.isfinite(gradient).all():
+            if out_of_reach or f <= best + 1e-7 or not np.isfinite(f):
                 break
-            best = f
+            best, gradient = f, only.slopes(self._model, power_w)[0]
             passive_w, by_right = self._points.worse_end(gradient), self._points.by_right(gradient)
             x_w = one_right_each(self.maximise(np.maximum(by_right, 0.0)), by_right)
-            visited.append((x_w, self._limits.measure(self._model, self._points.signed(x_w[None], passive_w))[0]))
+            power_w = self._points.signed(x_w[None], passive_w)
+            visited.append((x_w, self._limits.measure(self._model, power_w)[0]))
+            f = visited[-1][1][limit]
         return visited
 
     def maximise(self, objective: Floats) -> Floats:
