@@ -27,6 +27,7 @@ from riskcheck.network import Network
 
 NETWORK_CHANGE = "network change"  # begins the reason of the halts that a change makes, and may lift
 AT_START = Difference("refresh", "the exchange was started with another network")
+BACK = Difference("refresh", "back to the network in force, after a change that failed")
 BUILD_PATIENCE_S = 1800.0
 
 
@@ -56,16 +57,20 @@ class Change(NamedTuple):
 
 
 async def change(exchange: Exchange, network: Network) -> Change:
-    """Raises ChangeError where the network is refused: unharmed if it has other customers, halted if it cannot carry them."""
-    why = difference(exchange.plan.network, network)
-    if why is None:
+    """Raises ChangeError where the network is refused: unharmed if it has other customers, halted if it cannot carry them.
+
+    The network that is in force already ends the halt of a change that failed.
+    """
+    area, why = exchange.plan.area, difference(exchange.plan.network, network)
+    is_back = why is None and bool(resumptions(exchange.engine, area))
+    if why is None and not is_back:
         return Change(None, taken(()))
-    area = exchange.plan.area
+    why = why or BACK
     if (area, None) not in exchange.engine.halts:
         await exchange.submit([Halt(area, None, f"{NETWORK_CHANGE}: {why.detail}")])
     worker = Worker()
     try:
-        ready = await _planned(exchange, worker, network)
+        ready = exchange.plan if is_back else await _planned(exchange, worker, network)
         async with exchange.settling:
             exchange.plan = ready
             events = list((await exchange.submit([ready.opening()[1]])).events)

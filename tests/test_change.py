@@ -129,6 +129,9 @@ def test_where_not_even_the_failsafe_is_secure_the_area_stays_halted(tmp_path: P
                 await running.change(network(rating_a=0.5, is_ring=False))
             assert "failed" in running.engine.halts[AREA, None]
             assert await running.resume() == []
+            back = await running.change(network())
+            assert (back.taken.watts, running.engine.halts) == (0, {})
+            assert (await running.change(network())).difference is None
             await running.change(network(rating_a=60.0))
             assert not running.engine.halts
 
