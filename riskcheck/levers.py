@@ -175,8 +175,8 @@ def _limits_of_rows(rows: Polytope, model: Reduced) -> tuple[Indices, Limits]:
     for limit, label in enumerate(row_labels(model, limits)):
         limits_named.setdefault(label, []).append(limit)
     pairs = [(row, limit) for row, label in enumerate(rows.labels) for limit in limits_named.get(label, ())]
-    row, limit = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return row, limits.chosen(limit)
+    of_row, of_limit = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return of_row, limits.chosen(of_limit)
 
 
 def _points(rows: Polytope, network: Network) -> Floats:

@@ -109,19 +109,18 @@ class Recourse:
         ends = np.array([lever.high for lever in self.levers] + [lever.low for lever in self.levers])
         reach = np.abs(ends).reshape(2, -1).max(axis=0)
         self._unit = np.concatenate([reach, -reach])
-        self._high = ends / self._unit
+        self.ends = ends / self._unit
         self._is_tap = np.array([lever.kind == "tap" for lever in self.levers] * 2, dtype=bool)
         all_the_way = np.hstack(sensitivities(network, rows, self.levers))
-        self._sensitivity = np.divide(all_the_way, self._high, out=np.zeros_like(all_the_way), where=self._high > 0)
-        self._best = (np.minimum(self._sensitivity, 0.0) * self._high).sum(axis=1)
-        self._rounding = np.abs(self._sensitivity) @ np.where(self._is_tap, 0.0, 0.5 / np.abs(self._unit))
-        zero = np.zeros(len(self._high))
-        self._nearest = Nearest(self._sensitivity, zero, zero, self._high, eps=EPS, iterations_max=ITERATIONS_MAX)
+        self.sensitivity = np.divide(all_the_way, self.ends, out=np.zeros_like(all_the_way), where=self.ends > 0)
+        self._best = (np.minimum(self.sensitivity, 0.0) * self.ends).sum(axis=1)
+        self._rounding = np.abs(self.sensitivity) @ np.where(self._is_tap, 0.0, 0.5 / np.abs(self._unit))
+        zero = np.zeros(len(self.ends))
+        self._nearest = Nearest(self.sensitivity, zero, zero, self.ends, eps=EPS, iterations_max=ITERATIONS_MAX)
 
     def propose(self, after_w: npt.ArrayLike, quantity_w: int) -> Proposal | NoRecourse:
         """The least change of settings at which the holdings after a trade [n_rights], whole watts, should be secure."""
-        room = self._rows.residual(after_w) / self._rows.slack
-        room *= np.where(room < 0, 1 + self._doubt, 1 - self._doubt)
+        room = self.room(after_w)
         beyond = self._best - room
         if beyond.max(initial=0.0) > 0:
             return self._none(int(beyond.argmax()), room, alone=True)
@@ -130,22 +129,27 @@ class Recourse:
             stress = answer.stress
             if answer.point is not None:
                 change = np.rint(self._net(answer.point)).astype(int)
-                left = room - self._sensitivity @ self._shares(change)
+                left = room - self.sensitivity @ self._shares(change)
                 if left.min(initial=0.0) >= 0:
                     return self._proposal(change, quantity_w, float(left.min(initial=1.0)))
         return self._none(int(np.where(room < 0, stress - room, -1.0).argmax()), room, alone=False)
 
+    def room(self, after_w: npt.ArrayLike) -> Floats:
+        """What is left of each row [n_rows], as a share of its slack and with doubt: more is missing, and less is left, than it seems."""
+        room = self._rows.residual(after_w) / self._rows.slack
+        return np.asarray(room * np.where(room < 0, 1 + self._doubt, 1 - self._doubt))
+
     def _answers(self, room: Floats) -> Iterator[Answer]:
         """As it is where there are no taps; else with taps fixed to whole steps, the nearest first, then those farther from here."""
-        zero = np.zeros(len(self._high))
-        free = self._nearest.ask(room, low=zero, high=self._high)
+        zero = np.zeros(len(self.ends))
+        free = self._nearest.ask(room, low=zero, high=self.ends)
         if free.point is None or not self._is_tap.any():
             yield free
             return
         steps = self._net(free.point)
         for whole in (np.rint(steps), np.sign(steps) * np.ceil(np.abs(steps) - TINY)):
             fixed = self._shares(whole)
-            yield self._nearest.ask(room, low=np.where(self._is_tap, fixed, 0.0), high=np.where(self._is_tap, fixed, self._high))
+            yield self._nearest.ask(room, low=np.where(self._is_tap, fixed, 0.0), high=np.where(self._is_tap, fixed, self.ends))
 
     def _net(self, point: Floats) -> Floats:
         """Change of each lever in vars and steps, from its shares up and down."""
@@ -154,7 +158,7 @@ class Recourse:
     def _shares(self, change: Floats) -> Floats:
         """The shares up and down that make a change, one of them zero."""
         wanted = np.concatenate([np.maximum(change, 0), np.minimum(change, 0)])
-        return wanted / self._unit
+        return np.asarray(wanted / self._unit)
 
     def _proposal(self, change: npt.NDArray[np.int64], quantity_w: int, margin: float) -> Proposal:
         moved = [(lever, step) for lever, step in zip(self.levers, change.tolist(), strict=True) if step]

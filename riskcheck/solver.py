@@ -97,7 +97,7 @@ class Nearest:
         at_low, at_high = self._unit_rows * self._low, self._unit_rows * self._high
         least, most = np.minimum(at_low, at_high).sum(axis=1), np.maximum(at_low, at_high).sum(axis=1)
         shrunk = scaled - SHRUNK * self._eps
-        return np.minimum(np.where(scaled >= least, np.maximum(shrunk, least), shrunk), most + FAR)
+        return np.asarray(np.minimum(np.where(scaled >= least, np.maximum(shrunk, least), shrunk), most + FAR))
 
     def _answer(self, solution: Any) -> Answer:
         x = np.asarray(solution.x, dtype=float)

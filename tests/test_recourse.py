@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import numpy as np
 import pytest
 
+from benchmarks import recourse as benchmark
 from riskcheck import recourse as module
 from riskcheck.headroom import Headroom
 from riskcheck.levers import Lever, levers_of, moved, sensitivities
@@ -224,6 +226,18 @@ def test_the_linear_model_says_what_rebuilt_rows_say(name: str, doubt: float) ->
                 assert use - was[label] == pytest.approx(change_of_use, rel=doubt, abs=0.015)
                 signs.add(np.sign(change_of_use))
     assert signs == {-1.0, 1.0}
+
+
+def test_the_benchmark_counts_what_is_possible_proposed_and_verified(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    arguments = ["--network", "cigre-lv", "--inverters", "8", "--taps", "--trades", "25", "--verify", "2", "--json"]
+    assert benchmark.main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["blocked"], found["levers"]) == (25, 9)
+    assert 0 < found["proposals"] <= found["possible_by_linear_program"] < 25
+    assert (found["verified"], found["verifications"]) == (2, 2)
 
 
 def greatest(rows: Polytope, use: np.ndarray) -> dict[RowLabel, float]:
