@@ -87,7 +87,8 @@ def _first_of_each_chain(loading: Complexes) -> NDArray[np.bool_]:
 
     The idle current (first column) is part of the direction: cables in series whose charging currents differ both stay.
     """
-    by_customers, size = np.abs(loading[:, 1:]).sum(axis=1), np.abs(loading).sum(axis=1)
+    by_customers = np.abs(loading[:, 1:]).sum(axis=1)
+    size = by_customers + np.abs(loading[:, 0])
     kept = np.zeros(len(loading), dtype=bool)
     seen: dict[bytes, int] = {}
     for row in np.argsort(-size, kind="stable"):

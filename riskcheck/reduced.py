@@ -81,12 +81,16 @@ class Reduced:
         currents, labels = current_rows(network, blocks)
         powers, power_scale, power_kinds = self._interface_rows(outer)
         self.rows = sparse.vstack([currents, powers]).tocsr()
-        self.H = np.concatenate([impedance[self.inner], self.rows @ impedance])
+        del unit
+        self.H = np.empty((len(self.inner) + self.rows.shape[0], len(self.nodes)), dtype=complex)
+        self.H[: len(self.inner)], self.H[len(self.inner) :] = impedance[self.inner], self.rows @ impedance
+        del impedance
         self.h0 = np.concatenate([self.idle[self.inner], self.rows @ self.idle])
         to_nominal = (network.bus_base_v / network.bus_nominal_v)[self.inner // phases]
         self.scale = np.concatenate([to_nominal, _per_rating(network, labels), power_scale])
         flows = slice(len(self.inner), len(self.inner) + len(labels))
-        loading = np.hstack([self.h0[flows, None], self.H[flows]]) * self.scale[flows, None]
+        loading = np.hstack([self.h0[flows, None], self.H[flows]])
+        loading *= self.scale[flows, None]
         self.monitors = monitors(network, self.inner, labels, loading, power_kinds)
         has_curves = any(customer.volt_var for customer in network.customers)
         self.curves = Curves(network, self.nodes, self.share, self.Z, self.w, BASE_VA) if has_curves else None
