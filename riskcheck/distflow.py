@@ -135,6 +135,7 @@ class Bounded:
         plain = self._high.export.sum(axis=1)
         uniform = np.maximum(tree.v_max - self._high.constant, 0.0) / np.maximum(plain, 1e-30)
         near = np.minimum(np.outer(uniform, gained.sum(axis=1)), self.current * np.sqrt(tree.v_max))
+        near = near if (tree.z.real >= 0).all() else np.zeros_like(near)  # else losses above could weigh more than H: see `highest_v`
         slope, offset = 2 * near / self.highest_v, near**2 / self.highest_v
         weight, gathered = np.zeros_like(H), np.zeros_like(H)
         for b in range(1, len(tree.bus)):
@@ -180,7 +181,7 @@ class Bounded:
     def interface(self) -> tuple[Affine, Affine]:
         """Power drawn from the source and power fed into it, at most, in this tree: functions of one row each."""
         tree = self.tree
-        all_losses = self._losses.times(tree.z.real[None, :])
+        all_losses = self._losses.times(np.maximum(tree.z.real, 0.0)[None, :])
         shunts = float(tree.shunt.real @ self.highest_v)
         drawn = Affine(np.zeros((1, len(tree.at))), tree.import_demand.real[None, :], np.array([shunts])) + all_losses
         fed = Affine(-tree.export_demand.real[None, :], np.zeros((1, len(tree.at))), np.zeros(1))
