@@ -80,12 +80,18 @@ class Worker:
             raise WorkerEndedError(f"ended with code {code}")
 
     async def stop(self) -> None:
-        """Kills the process; safe to call again."""
+        """Kills the process; safe to call again. Its pipes are emptied and closed: asyncio keeps a process whose pipes are not."""
         process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.stdin.close()
+        await process.stdout.read()
+        await process.wait()
+        await asyncio.sleep(0)  # the transport closes itself in the turn after
 
 
 async def _start() -> asyncio.subprocess.Process:
