@@ -65,6 +65,10 @@ class Affine:
     def __add__(self, other: Affine) -> Affine:
         return Affine(self.export + other.export, self.imports + other.imports, self.constant + other.constant)
 
+    def behind_the_root(self) -> Affine:
+        """Of all buses or branches but the first."""
+        return Affine(self.export[1:], self.imports[1:], self.constant[1:])
+
     def times(self, factor: Floats) -> Affine:
         """Each function times its own factor [m], or a matrix [k, m] of combinations of them."""
         if factor.ndim == 1:
@@ -122,7 +126,7 @@ class Bounded:
 
     def limits(self) -> Affine:
         """What must not be positive: over-voltage and under-voltage by bus, overload by imports and by exports by branch."""
-        return _stacked(self.over_voltage(), self.under_voltage(), *self.overload())
+        return _stacked(*(f.behind_the_root() for f in (self.over_voltage(), self.under_voltage(), *self.overload())))
 
     def under_voltage(self) -> Affine:
         """v_min - v at every bus, at most."""
@@ -187,6 +191,12 @@ class Bounded:
         fed = Affine(-tree.export_demand.real[None, :], np.zeros((1, len(tree.at))), np.zeros(1))
         return drawn, fed
 
+    def interface_limits(self) -> list[Affine]:
+        """What must not be positive at the interface, where it has limits."""
+        limits = self._network.interface_import_w_max, self._network.interface_export_w_max
+        pairs = zip(self.interface(), limits, strict=True)
+        return [_shifted(function, np.array([-limit / (3 * BASE_VA)])) for function, limit in pairs if np.isfinite(limit)]
+
     def current_from(self, limits: Affine, connected: Floats) -> Floats:
         """The greatest current in each branch while `limits` hold and nobody exceeds a cap (`connected`: all caps below it)."""
         relief = -np.minimum(_worst_passive(limits, self.tree, self._network), 0.0).sum(axis=1)
@@ -235,7 +245,7 @@ def _settled(equations: Equations, network: Network) -> Bounded:
     current, accepted = np.minimum(rating, 2 * connected / root), None
     for _ in range(ROUNDS_MAX):
         bounded = Bounded(equations, network, current)
-        reached = np.minimum(bounded.current_from(bounded.limits(), connected), rating)
+        reached = np.minimum(bounded.current_from(_stacked(bounded.limits(), *bounded.interface_limits()), connected), rating)
         if (reached <= current).all():
             accepted = bounded
             if (SPARE * reached >= current / SPARE).all():
@@ -303,9 +313,4 @@ def _shifted(function: Affine, change: Floats) -> Affine:
 
 
 def _stacked(*functions: Affine) -> Affine:
-    """Of all buses or branches but the root."""
-    return Affine(
-        np.concatenate([f.export[1:] for f in functions]),
-        np.concatenate([f.imports[1:] for f in functions]),
-        np.concatenate([f.constant[1:] for f in functions]),
-    )
+    return Affine(*(np.concatenate([getattr(f, part) for f in functions]) for part in ("export", "imports", "constant")))

@@ -1,10 +1,12 @@
 """The parts of a network that only meet at their sources: power in one does not move voltage or current in another.
 
-Each is a network of its own, with the customers that it feeds; rows are built part by part and laid side by side.
+Each is a network of its own, with the customers that it feeds; rows are built part by part and laid side by side. A limit of
+interface power belongs to all of them together, so a part among several has none.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -55,6 +57,8 @@ def _part(network: Network, inside: NDArray[np.bool_]) -> Network:
         branches=tuple(
             replace(b, from_bus=compact[b.from_bus], to_bus=compact[b.to_bus]) for b in network.branches if b.from_bus in compact
         ),
+        interface_export_w_max=math.inf,
+        interface_import_w_max=math.inf,
         sources=tuple(compact[s] for s in network.sources if s in compact),
         customers=tuple(replace(c, bus=compact[c.bus]) for c in network.customers if c.bus in compact),
         passives=tuple(replace(p, bus=compact[p.bus]) for p in network.passives if p.bus in compact),

@@ -12,7 +12,8 @@ the search goes on until a round finds no more, and a cushion is added. Sampling
 few points reach, which is why every current with a row is climbed at least once. The cushion is what a longer search may
 still find. `benchmarks/false_accepts.py` is another adversary, with other means.
 
-Which rows: over-voltage at the upper end of the interface range, all others at the lower. A current has no gradient at no load:
+Which rows: over-voltage at the upper end of the interface range, all others at the lower, and where cables charge or inverters
+follow the voltage all at both. A current has no gradient at no load:
 its rows are taken at the two corners at which its customers push it one way or the other, and where customers of several phases
 meet in one current (a delta winding, a neutral), at corners every 30 degrees. Currents that all ratings together cannot bring
 near the limit get no row. Passive customers stand at the end of their forecast that is worse for the limit in a tangent, and at
@@ -59,6 +60,7 @@ TRIALS = 1200
 ALIKE = 0.995  # cosine of two rows that share their margin
 DUST = 1e-8
 UNREACHABLE = 0.85  # of the rating, by all customers at full rating at once in one direction
+CHARGING = 0.005  # of a rating, without any load
 THERMAL = KINDS.index("thermal")
 SMOOTH = tuple(kind for kind in range(len(KINDS)) if kind != THERMAL)  # limits with a gradient at no load
 PHASES = 4  # a, b, c and neutral
@@ -149,7 +151,7 @@ class Search:
 
     def __init__(self, network: Network) -> None:
         self.model = Reduced(network)
-        self.limits = Limits.of(self.model)
+        self.limits = Limits.of(self.model, both_ends=_may_turn(self.model))
         self.points = Points(self.model, self.limits)
         self.labels = row_labels(self.model, self.limits)
         self.caps_w = network.caps_w()
@@ -210,8 +212,7 @@ class Search:
         """Tangents of the currents that could reach their rating, each at corners scaled to its rating."""
         model, caps = self.model, self.caps_w.astype(float)
         n = model.n_customers
-        interface_pu = model.network.interface_min_pu
-        _, by_right = model.current_sensitivities(np.zeros(model.n_injectors), interface_pu)
+        _, by_right = model.current_sensitivities(np.zeros(model.n_injectors), model.network.interface_min_pu)
         forecast_w = np.abs(self.points.worst_w).max(axis=0, initial=0.0)
         found = []
         for which in np.flatnonzero(self.limits.kind == THERMAL):
@@ -299,6 +300,13 @@ class Search:
                 some = rng.choice(group, size=min(len(group), VOLTAGES_CLIMBED // 2), replace=False)
                 chosen = np.concatenate([chosen, np.union1d(worst, some)])
         return [int(limit) for limit in chosen]
+
+
+def _may_turn(model: Reduced) -> bool:
+    """Whether a limit may be worse at the other end of the interface range: cables charge, or inverters follow the voltage."""
+    currents = np.flatnonzero(~model.monitors.is_voltage & ~model.monitors.is_power)
+    charging = model.values(model.solve(np.zeros((1, model.n_injectors)), 1.0), 1.0, currents)
+    return bool(charging.max(initial=0.0) > CHARGING or any(customer.volt_var for customer in model.network.customers))
 
 
 def _share(polytope: Polytope) -> Floats:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from riskcheck.distflow import Bounded, Equations, _settled, rows
+from riskcheck.distflow import Bounded, Equations, _settled
 from riskcheck.islands import islands
 from riskcheck.limits import Limits
 from riskcheck.linearise import build, is_proven
@@ -117,9 +117,7 @@ def test_the_equations_are_exact_and_the_losses_within_their_bounds(seed: int) -
     assert shape is not None
     equations = Equations(shape)
     bounded, rng = _settled(equations, network), np.random.default_rng(seed)
-    found, _ = rows(network, shape)
-    polytope = Polytope.from_rows(found.coefficient, found.slack, found.labels, network.caps_w())
-    power = corners(network, saturated(polytope, network.caps_w(), rng), rng, 50)
+    power = corners(network, saturated(build(network), network.caps_w(), rng), rng, 50)
     model = Reduced(network)
     for p in power:
         current = model.solve(p[None], network.interface_min_pu)
