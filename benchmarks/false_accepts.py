@@ -17,11 +17,8 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
-from queue import Empty
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +27,7 @@ from benchmarks.blind_adversary import BlindAdversary
 from benchmarks.campaigns import Campaign
 from benchmarks.measure import load_average, machine, peak_mb
 from benchmarks.networks import Case, chosen, ready
+from benchmarks.workers import Tell, watched
 from riskcheck.certify import TOLERANCE, Certifier
 
 if TYPE_CHECKING:
@@ -40,13 +38,10 @@ if TYPE_CHECKING:
     from riskcheck.network import Network
     from riskcheck.polytope import Polytope
 
-    Tell = Callable[[str, int, str], None]
-
 KINDS = ("voltage_max", "voltage_min", "thermal")
 FULL_EVERY = 5  # certificates of full effort
 CHECKS = 3  # of a campaign: twice on the way, and at saturation
 TIGHTEST = 16  # rows whose own corners the blind adversary starts from
-PROCESSES = 2
 
 
 @dataclass
@@ -147,35 +142,8 @@ def _empty(name: str, network: Network, polytope: Polytope) -> Tally:
     return Tally(name, len(network.customers), network.n_buses, polytope.n_rows, *hashes)
 
 
-_news: Any = None  # in a worker process: where it tells its progress
-
-
-def _employ(news: Any) -> None:
-    global _news
-    _news = news
-
-
-def _work(case: Case, trades: int, seed: int) -> Tally:
-    """Raises plain ValueErrors: one with findings does not survive the way back to the parent process."""
-    try:
-        return Fuzz(case, seed, lambda *news: _news.put(news)).run(trades)
-    except ValueError as error:
-        raise ValueError(str(error)) from None
-
-
-def run(cases: Sequence[Case], trades: int, seed: int, tell: Tell, processes: int = PROCESSES) -> list[Tally]:
-    """All networks, in their order. tell(network, trades done since, phrase) is called in this process."""
-    context = get_context("spawn")
-    news = context.Queue()
-    shares = np.diff(np.linspace(0, trades, len(cases) + 1).astype(int)).tolist()
-    with ProcessPoolExecutor(min(processes, len(cases)), context, _employ, (news,)) as pool:
-        tallies = [pool.submit(_work, case, share, seed) for case, share in zip(cases, shares, strict=True)]
-        while not all(tally.done() for tally in tallies):
-            try:
-                tell(*news.get(timeout=0.5))
-            except Empty:
-                continue
-        return [tally.result() for tally in tallies]
+def _work(case: Case, trades: int, seed: int, tell: Tell) -> Tally:
+    return Fuzz(case, seed, tell).run(trades)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -183,7 +151,10 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     began = time.perf_counter()
     try:
-        tallies = _watched(chosen(args.network), args.trades, args.seed)
+        cases = chosen(args.network)
+        shares = np.diff(np.linspace(0, args.trades, len(cases) + 1).astype(int)).tolist()
+        works = [partial(_work, case, share, args.seed) for case, share in zip(cases, shares, strict=True)]
+        tallies = watched(works, args.trades, "trades")
     except ValueError as error:
         print(f"false_accepts: {error}", file=sys.stderr)
         return 2
@@ -197,20 +168,6 @@ def main(arguments: list[str] | None = None) -> int:
 
         printer(quiet=False)(fuzz(figures, tallies))
     return 1 if any(tally.false_accepts for tally in tallies) else 0
-
-
-def _watched(cases: Sequence[Case], trades: int, seed: int) -> list[Tally]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("trades", total=trades)
-
-        def tell(network: str, done: int, phrase: str) -> None:
-            progress.update(task, advance=done, description=f"{network}: {phrase or 'trades'}")
-
-        return run(cases, trades, seed, tell)
 
 
 def _parser() -> argparse.ArgumentParser:

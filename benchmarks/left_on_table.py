@@ -22,6 +22,7 @@ import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from benchmarks.campaigns import Campaign
 from benchmarks.false_accepts import tight_corners
 from benchmarks.measure import load_average, machine
 from benchmarks.networks import Case, chosen, ready
+from benchmarks.workers import Tell, watched
 from riskcheck.certify import TOLERANCE, Certifier
 
 if TYPE_CHECKING:
@@ -162,9 +164,8 @@ def _shares(points: Floats, limits_w: Watts) -> Floats:
     return np.asarray(np.clip(np.where(points > 0, points / export_w, points / import_w), -1.0, 1.0))
 
 
-def measure(case: Case, directions: int, seed: int, tell: Callable[[str, int], None]) -> Figures:
-    """tell(phrase, directions done since) is called on the way."""
-    network, feeder = ready(case.name, lambda phrase, _: tell(phrase, 0))
+def measure(case: Case, directions: int, seed: int, tell: Tell) -> Figures:
+    network, feeder = ready(case.name, lambda phrase, _: tell(case.name, 0, phrase))
     began = time.perf_counter()
     polytope, fair = feeder.polytope, np.array(feeder.export_w + feeder.import_w)
     truth = Truth(case, Certifier(network), polytope, seed)
@@ -174,7 +175,7 @@ def measure(case: Case, directions: int, seed: int, tell: Callable[[str, int], N
         rows = scale.of_rows(polytope)
         ac = truth.multiple(scale, rows)
         shares.append(Share(name, rows, ac, float(scale.at(rows).sum() / max(1, scale.at(ac).sum()))))
-        tell(f"{name}: {shares[-1].power:.3f}", 1)
+        tell(case.name, 1, f"{shares[-1].power:.3f} {name}")
     return Figures(
         case.name, len(network.customers), polytope.n_rows, tuple(shares), truth.corners, round(time.perf_counter() - began, 1)
     )  # fmt: skip
@@ -228,7 +229,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     command, began = shlex.join(["python", "-m", "benchmarks.left_on_table", *given]), time.perf_counter()
     try:
-        figures = _watched(chosen(args.network), args.directions, args.seed)
+        works = [partial(measure, case, args.directions, args.seed) for case in chosen(args.network)]
+        figures = watched(works, len(works) * args.directions, "directions")
     except ValueError as error:
         print(f"left_on_table: {error}", file=sys.stderr)
         return 2
@@ -239,23 +241,6 @@ def main(arguments: list[str] | None = None) -> int:
     plain = {"command": command, "machine": machine(), "load": load_average(), "networks": [asdict(one) for one in figures]}
     print(json.dumps(plain) if args.json else text)
     return 0
-
-
-def _watched(cases: tuple[Case, ...], directions: int, seed: int) -> list[Figures]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    found = []
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("directions", total=directions * len(cases))
-        for case in cases:
-
-            def tell(phrase: str, done: int, name: str = case.name) -> None:
-                progress.update(task, advance=done, description=f"{name}: {phrase}")
-
-            found.append(measure(case, directions, seed, tell))
-    return found
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from benchmarks import false_accepts, feeder, left_on_table, networks, orders, run
+from benchmarks import false_accepts, feeder, left_on_table, networks, orders, run, workers
 from benchmarks.blind_adversary import BlindAdversary, behind_branches
 from benchmarks.campaigns import MOODS, STARTS, Campaign
 from exchange.codec import encode_command
 from exchange.commands import Cancel, Place, Replace
 from exchange.engine import Engine
 from exchange.events import Blocked, Refused, Traded
-from riskcheck.network import Network
+from riskcheck.network import BadNetwork, Finding, Network
 from riskcheck.polytope import Polytope
 
 SMALL = "cigre-lv"
@@ -148,6 +149,28 @@ def test_what_is_left_on_the_table_is_measured_by_power(small: tuple[Network, fe
         assert figures.corners > 0 and all(0 < share.rows <= share.ac for share in figures.shares)
         shares.append(figures.smallest.power)
     assert shares[1] < shares[0] < 1
+
+
+def told(number: int, tell: workers.Tell) -> int:
+    tell(f"network {number}", 1, "")
+    if number < 0:
+        raise BadNetwork((Finding("load 3", "has no phase", "give it one"),))
+    return number
+
+
+def test_works_of_two_processes_come_back_in_their_order_and_tell_of_their_steps() -> None:
+    news: list[str] = []
+    assert workers.shared([partial(told, number) for number in (3, 1, 2)], lambda network, _done, _phrase: news.append(network)) == [
+        3,
+        1,
+        2,
+    ]
+    assert set(news) <= {"network 1", "network 2", "network 3"}
+
+
+def test_what_is_wrong_with_a_network_arrives_in_its_own_words() -> None:
+    with pytest.raises(ValueError, match="load 3: has no phase"):
+        workers.shared([partial(told, -1)], lambda *_: None)
 
 
 def test_an_unknown_network_of_a_fuzz_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
