@@ -5,7 +5,8 @@ mixtures of whole phases, everything behind a branch against all the rest, the c
 random and points inside. Every point is one AC power flow of the whole, unreduced network by power-grid-model, at both ends of the
 interface voltage range. Then those that came nearest to breaking each kind of limit have offspring: a few customers turned
 over, or two parents mixed. Margins are in pu, pu and fractions of a rating, as in a certificate; a network that has no operating
-point at all has the margin COLLAPSED. For networks whose only unknown powers are the customers'.
+point at all has the margin COLLAPSED. For networks whose only unknown powers are the customers';
+neutral currents and interface power are left to `certify`.
 """
 
 from __future__ import annotations
