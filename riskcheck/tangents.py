@@ -231,12 +231,15 @@ class Search:
         return found
 
     def _at_rating(self, slope: Floats, pull: Complexes) -> Floats:
-        """The corner to which the slope points, scaled so that the current is about its rating; by right in watts."""
+        """The corner to which the slope points, scaled so that the current is about its rating; by right in watts.
+
+        Not at the edge of collapse, where gradients point anywhere: a tenth more must have a solution too.
+        """
         n = len(slope) // 2
         corner = corners_by_gradient(slope[None], self.caps_w[:n].astype(float), self.caps_w[n:].astype(float))[0]
         x = np.concatenate([np.maximum(corner, 0), np.maximum(-corner, 0)])
         x = x * min(1.0, 1.0 / max(abs(pull @ x), 1e-12))
-        while np.isnan(self.model.solve(self.points.signed(x[None]), self.model.network.interface_min_pu)).any():
+        while np.isnan(self.model.solve(self.points.signed(np.array([x, 1.1 * x])), self.model.network.interface_min_pu)).any():
             x = x / 2
         return np.asarray(x)
 
