@@ -52,8 +52,8 @@ class Worker:
     async def call(self, patience_s: float, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         """What `function`, a function of a module, returns there. Raises WorkerError, and WorkerEndedError with the process gone."""
         try:
-            self._process = self._process or await _start()
-            is_good, result = await asyncio.wait_for(_exchange(self._process, (function, arguments, named)), patience_s)
+            await self._started()
+            is_good, result = await asyncio.wait_for(self._exchange((function, arguments, named)), patience_s)
         except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             await self.stop()
             why = f"was silent for {patience_s:g} s" if isinstance(error, TimeoutError) else "ended"
@@ -91,7 +91,30 @@ class Worker:
         process.stdin.close()
         await process.stdout.read()
         await process.wait()
-        await asyncio.sleep(0)  # the transport closes itself in the turn after
+        with contextlib.suppress(OSError):
+            await process.stdin.wait_closed()
+
+    async def _started(self) -> None:
+        """Who is cancelled meanwhile still gets the process, to stop it."""
+        if self._process is not None:
+            return
+        starting = asyncio.ensure_future(_start())
+        try:
+            self._process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._process = await starting
+            raise
+
+    async def _exchange(self, call: tuple[Any, ...]) -> tuple[bool, Any]:
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        body = pickle.dumps(call)
+        process.stdin.write(LENGTH.pack(len(body)) + body)
+        (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+        result: tuple[bool, Any] = pickle.loads(await process.stdout.readexactly(length))  # noqa: S301  our own child
+        return result
 
 
 async def _start() -> asyncio.subprocess.Process:
@@ -100,16 +123,6 @@ async def _start() -> asyncio.subprocess.Process:
         sys.executable, "-m", "gateway.worker",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment, preexec_fn=die_with_parent(),
     )  # fmt: skip
-
-
-async def _exchange(process: asyncio.subprocess.Process, call: tuple[Any, ...]) -> tuple[bool, Any]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    body = pickle.dumps(call)
-    process.stdin.write(LENGTH.pack(len(body)) + body)
-    (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-    result: tuple[bool, Any] = pickle.loads(await process.stdout.readexactly(length))  # noqa: S301  our own child
-    return result
 
 
 # --- the child ----------------------------------------------------------------------------------------------------
