@@ -98,7 +98,8 @@ class Scale:
     def of_rows(self, polytope: Polytope) -> float:
         if polytope.is_secure(self.at(self.most)):
             return self.most
-        return bisected(lambda multiple: polytope.is_secure(self.at(multiple)), 0.0, self.most)
+        held = float(polytope.is_secure(self.at(1.0)))
+        return bisected(lambda multiple: polytope.is_secure(self.at(multiple)), held, self.most)
 
 
 def bisected(holds: Callable[[float], bool], low: float, high: float) -> float:
