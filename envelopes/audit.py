@@ -9,6 +9,8 @@ rows that are 1 + t times as large shrink that by 1 + t where they bind. So t = 
 the goal at twice the alarm, so that the next search does not find the alarm again; then more and more, first on the rows of
 the poor kinds, then on all. Each time the holdings are projected on the tightened rows and certified again: what is proposed
 has passed. Where no tightening passes, a broken limit leaves only the failsafe envelopes.
+
+An interval in which the operator has set devices is judged on the network with these settings (`envelopes.recourse.in_force`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
+from envelopes.recourse import Settings, in_force
 from riskcheck.certificate import Certificate
 from riskcheck.certify import TOLERANCE, WEIGHT, Certifier
 from riskcheck.linearise import is_proven
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 PER_MILLE_MAX = 8_000
 FAILSAFE_ONLY = "no tightening of the rows helps: failsafe envelopes for everybody"
+VARIANTS_MAX = 4  # sets of settings whose certifiers are kept between audits
 VOLTAGES = ("voltage_max", "voltage_min")  # their margins are in pu, all others shares of a rating
 
 
@@ -66,30 +70,47 @@ class Remedy(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What the calls of one network share."""
+    """What the calls of one network with one set of settings share."""
 
     certifier: Certifier
     alarm: Alarm
     is_proven: bool
+
+    @classmethod
+    def of(cls, network: Network, alarm: Alarm) -> Prepared:
+        return cls(Certifier(network), alarm, is_proven(network))
 
     def certify(self, limit_w: Watts, seed: int) -> Certificate:
         half = len(limit_w) // 2
         return self.certifier.certify(limit_w[:half], limit_w[half:], seed=seed, effort="quick")
 
 
-_prepared: dict[str, Prepared] = {}
+_networks: dict[str, tuple[Network, Alarm]] = {}
+_prepared: dict[Settings, Prepared] = {}
 
 
 def prepare(network: Network, alarm: Alarm) -> str:
     """Keeps what the audits of this network need, and of no other, for the calls that follow; returns the network's hash."""
+    _networks.clear()
     _prepared.clear()
-    _prepared[network.content_hash] = Prepared(Certifier(network), alarm, is_proven(network))
+    _networks[network.content_hash] = network, alarm
+    _prepared[()] = Prepared.of(network, alarm)
     return network.content_hash
 
 
-def audit(network_hash: str, holding_w: tuple[int, ...], seed: int) -> Finding:
+def _prepared_for(network_hash: str, settings: Settings) -> Prepared:
+    """The oldest settings are forgotten first. Raises ValueError where the network has no such device."""
+    network, alarm = _networks[network_hash]
+    if settings not in _prepared:
+        for other in [kept for kept in _prepared if kept][: max(0, len(_prepared) - VARIANTS_MAX)]:
+            del _prepared[other]
+        _prepared[settings] = Prepared.of(in_force(network, settings), alarm)
+    return _prepared[settings]
+
+
+def audit(network_hash: str, holding_w: tuple[int, ...], seed: int, settings: Settings = ()) -> Finding:
     """Holdings by right: exports, then imports."""
-    prepared = _prepared[network_hash]
+    prepared = _prepared_for(network_hash, settings)
     certificate = prepared.certify(np.array(holding_w, dtype=np.int64), seed)
     return judge(certificate, None if prepared.is_proven else prepared.alarm)
 
@@ -113,10 +134,11 @@ def _worst(certificate: Certificate) -> str:
 
 
 def remedy(
-    network_hash: str, rows: bytes, holding_w: tuple[int, ...], floor_w: tuple[int, ...], finding: Finding, seed: int
-) -> Remedy | None:
+    network_hash: str, rows: bytes, holding_w: tuple[int, ...], floor_w: tuple[int, ...], finding: Finding, seed: int,
+    settings: Settings = (),
+) -> Remedy | None:  # fmt: skip
     """Tighter rows and the projection of the holdings on them that passes an audit, proven or not; None where nothing does."""
-    prepared = _prepared[network_hash]
+    prepared = _prepared_for(network_hash, settings)
     holding, floor = np.array(holding_w, dtype=np.int64), np.array(floor_w, dtype=np.int64)
     polytope = Polytope.from_bytes(rows)
     poor = finding.broken + finding.low

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,6 +66,11 @@ class Node:
     def submit(self, command: Command) -> None:
         """Queues a command for the next batch."""
         self._waiting.append(command)
+        self._arrived.set()
+
+    def submit_first(self, commands: Sequence[Command]) -> None:
+        """Queues commands before all that wait: nothing is decided between the engine's state of now and them."""
+        self._waiting[:0] = commands
         self._arrived.set()
 
     def confirm(self, number: int) -> None:

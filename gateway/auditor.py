@@ -10,6 +10,8 @@
 * The worker dies, or is silent for longer than `patience_s`: the operator is told and it is started again. After
   `failures_max` failures without an audit between them the area is halted: nobody trades unseen. It is still tried again.
 
+Holdings are judged on the network with the device settings of their interval; the two are noted together.
+
 The event loop only copies holdings and sends a call. While an audit runs newer holdings replace older ones, so at most one
 set per interval waits and the last holdings of every interval are audited. What halts or lowers is an ordinary command in the
 journal: a replay needs no auditor.
@@ -26,6 +28,7 @@ import msgspec
 
 from envelopes.audit import Alarm, Finding, Remedy, audit, in_words, prepare, remedy
 from envelopes.change import taken
+from envelopes.recourse import Settings
 from envelopes.refresh import on_rows
 from exchange.commands import ChangeRows, Halt, InstallRows
 from exchange.engine import Engine
@@ -35,7 +38,6 @@ from gateway.changing import Exchange
 from gateway.worker import Worker, WorkerEndedError, WorkerError
 from riskcheck.polytope import KIND_WORDS, Polytope
 
-Holdings = tuple[int, ...]
 REMEDY_PATIENCE = 10  # a remedy takes as long as so many audits
 RETRY_S_MAX = 30.0
 
@@ -67,6 +69,13 @@ class Audits(NamedTuple):
         return f"{self.made} audits of {self.intervals} intervals ({outcome}); smallest margins {self.margins_in_words()}"
 
 
+class Noted(NamedTuple):
+    """What is to be audited: holdings by right, and the settings that they rely on."""
+
+    holding_w: tuple[int, ...]
+    settings: Settings
+
+
 class Auditor:
     """Give `take` every batch, and `run` a task of its own; `say` tells the operator."""
 
@@ -74,7 +83,7 @@ class Auditor:
         self._say = say
         self._settings = settings or AuditSettings()
         self._worker = Worker()
-        self._waiting: dict[int, Holdings] = {}
+        self._waiting: dict[int, Noted] = {}
         self._arrived, self._caught_up = asyncio.Event(), asyncio.Event()
         self._prepared: tuple[int | None, str] = (None, "")
         self._beyond_help: set[str] = set()
@@ -100,7 +109,7 @@ class Auditor:
     def note(self, interval_ms: int, area: str, engine: Engine) -> None:
         interval = engine.areas[area].intervals.get(interval_ms)
         if interval is not None:
-            self._waiting[interval_ms] = tuple(interval.ledger.holding_w)
+            self._waiting[interval_ms] = Noted(tuple(interval.ledger.holding_w), interval.settings)
             self._arrived.set()
             self._caught_up.clear()
 
@@ -136,12 +145,13 @@ class Auditor:
         async with exchange.settling:
             if self._prepared[1] != exchange.plan.network.content_hash:
                 return
-            interval_ms, holding_w = next(iter(self._waiting.items()))
-            finding = await self._worker.call(self._settings.patience_s, audit, self._prepared[1], holding_w, self.audits.made + 1)
+            interval_ms, noted = next(iter(self._waiting.items()))
+            patience_s, seed = self._settings.patience_s, self.audits.made + 1
+            finding = await self._worker.call(patience_s, audit, self._prepared[1], noted.holding_w, seed, noted.settings)
             self._count(interval_ms, finding)
             if finding.broken or finding.low:
                 await self._act(exchange, interval_ms, finding)
-            if self._waiting.get(interval_ms) is holding_w:  # only now: what could not be acted upon is audited again
+            if self._waiting.get(interval_ms) is noted:  # only now: what could not be acted upon is audited again
                 del self._waiting[interval_ms]
             if not self._waiting:
                 self._caught_up.set()
@@ -177,10 +187,11 @@ class Auditor:
             await self._apply(exchange, interval_ms, rows, finding, found)
 
     async def _remedy(self, exchange: Exchange, interval_ms: int, rows: Polytope, finding: Finding) -> Remedy | None:
-        holding_w = tuple(exchange.engine.areas[exchange.plan.area].intervals[interval_ms].ledger.holding_w)
-        floor_w = tuple(map(int, exchange.plan.network.floors_w()))
-        patience_s, seed = REMEDY_PATIENCE * self._settings.patience_s, self.audits.made
-        return await self._worker.call(patience_s, remedy, self._prepared[1], rows.to_bytes(), holding_w, floor_w, finding, seed)
+        interval = exchange.engine.areas[exchange.plan.area].intervals[interval_ms]
+        held_w, floor_w = tuple(interval.ledger.holding_w), tuple(map(int, exchange.plan.network.floors_w()))
+        patience_s, seed, settings = REMEDY_PATIENCE * self._settings.patience_s, self.audits.made, interval.settings
+        network_hash = self._prepared[1]
+        return await self._worker.call(patience_s, remedy, network_hash, rows.to_bytes(), held_w, floor_w, finding, seed, settings)
 
     async def _apply(self, exchange: Exchange, interval_ms: int, rows: Polytope, finding: Finding, found: Remedy) -> None:
         """Lowers the holdings, and opens later intervals on the tightened rows where those before were the plan's."""

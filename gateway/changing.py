@@ -8,6 +8,9 @@
 
 If the new network cannot carry even the failsafe envelopes, the halt stays and says so. If the process is killed in between,
 the journal has the halt, and the next start re-bases what is left on the network that it is started with (`stale`, `settle`).
+
+A change takes settings of devices back: recourse was found for another network. What trades relied on them is lowered with the rest.
+A start on the same network keeps them, as the rows built for the network with these settings prove.
 """
 
 from __future__ import annotations
@@ -17,13 +20,16 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from envelopes.change import ChangeError, Difference, Taken, change_rows, difference, is_within, limit_w, limits_w, taken
+from envelopes.recourse import Settings, in_force
 from envelopes.refresh import InsecureAllocationError, Plan, plan
 from exchange.bounds import MarketSettings
 from exchange.commands import Command, Halt, Resume
 from exchange.engine import Engine
 from exchange.events import Event, Refused
 from gateway.worker import Worker, WorkerEndedError, WorkerError
+from riskcheck.linearise import build
 from riskcheck.network import Network
+from riskcheck.polytope import Polytope
 
 NETWORK_CHANGE = "network change"  # begins the reason of the halts that a change makes, and may lift
 AT_START = Difference("refresh", "the exchange was started with another network")
@@ -39,14 +45,14 @@ class Decided(NamedTuple):
 
 
 class Exchange(Protocol):
-    """What a change and the auditor need of the host. `settling` is held by who lowers holdings."""
+    """What a change, the auditor and the desk need of the host. `settling` is held by who changes rows."""
 
     plan: Plan
     settling: asyncio.Lock
 
     @property
     def engine(self) -> Engine: ...
-    async def submit(self, commands: Iterable[Command]) -> Decided: ...
+    async def submit(self, commands: Iterable[Command], *, at_once: bool = False) -> Decided: ...
 
 
 class Change(NamedTuple):
@@ -100,7 +106,7 @@ def planned(network: Network, area: str, settings: MarketSettings) -> Plan:
 
 def _on_other_rows(exchange: Exchange) -> list[int]:
     live, rows_hash = exchange.engine.areas[exchange.plan.area].intervals, exchange.plan.rows.content_hash
-    return [start_ms for start_ms, interval in sorted(live.items()) if interval.rows_hash != rows_hash]
+    return [start_ms for start_ms, interval in sorted(live.items()) if interval.rows_hash != rows_hash or interval.settings]
 
 
 async def _rebase(exchange: Exchange, worker: Worker, stale: list[int], why: Difference) -> tuple[Event, ...]:
@@ -126,13 +132,27 @@ def resumptions(engine: Engine, area: str) -> list[Command]:
 def settle(engine: Engine, ready: Plan, now_ms: int) -> list[Command]:
     """At a start, before anything trades: intervals that an older network's rows admitted are moved to the plan's.
 
-    Rows that are tighter than the plan's (the auditor's) stay. What was delivered already is left alone.
+    Rows that are tighter than the network's (the auditor's) stay, and so do settings whose rows are the network's with them.
+    What was delivered already is left alone.
     """
     known, length_ms = engine.areas[ready.area], engine.areas[ready.area].settings.interval_ms
-    stale = {name for name, rows in known.rows.items() if not is_within(rows, ready.rows)}
-    live = [(at, one) for at, one in sorted(known.intervals.items()) if one.rows_hash in stale and now_ms < at + length_ms]
+    live = [(at, one) for at, one in sorted(known.intervals.items()) if now_ms < at + length_ms]
+    rows = {(one.rows_hash, one.settings): one.headroom.polytope for _, one in live}
+    stale = {key for key, polytope in rows.items() if not _is_carried(ready, polytope, key[1])}
     commands: list[Command] = []
     for start_ms, interval in live:
+        if (interval.rows_hash, interval.settings) not in stale:
+            continue
         limit = limit_w(ready.rows, interval.ledger.holding_w, ready.network.floors_w())
         commands.append(change_rows(ready.area, start_ms, ready.rows.content_hash, limit, AT_START))
     return commands + resumptions(engine, ready.area)
+
+
+def _is_carried(ready: Plan, rows: Polytope, settings: Settings) -> bool:
+    """Whether the plan's network, with these settings, carries whatever the rows call secure."""
+    if not settings:
+        return is_within(rows, ready.rows)
+    try:
+        return is_within(rows, build(in_force(ready.network, settings)))
+    except ValueError:  # it has no such device, or no room for anybody with it
+        return False

@@ -111,7 +111,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     alarm = Alarm(voltage_pu=arguments.alarm_voltage_pu, loading=arguments.alarm_loading_percent / 100)
     settings = ServeSettings(
         source=arguments.network, area=arguments.area, journal=arguments.journal, schedule=schedule, broker_url=arguments.broker,
-        passwords=arguments.passwords, credentials=arguments.credentials, audit=AuditSettings(alarm),
+        passwords=arguments.passwords, credentials=arguments.credentials, audit=AuditSettings(alarm), recourse=arguments.recourse,
     )  # fmt: skip
     serve(_network(arguments.network), settings)
     return OK
@@ -335,6 +335,7 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     alarm = "audited {} margin below which rows are tightened (default: %(default)s)"
     parser.add_argument("--alarm-voltage-pu", type=_positive(float), default=0.0003, help=alarm.format("voltage"))
     parser.add_argument("--alarm-loading-percent", type=_positive(float), default=0.3, help=alarm.format("current"))
+    parser.add_argument("--recourse", action="store_true", help="set inverters and taps where that makes a blocked trade secure")
 
 
 def _envelopes_options(parser: argparse.ArgumentParser) -> None:

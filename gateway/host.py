@@ -2,8 +2,8 @@
 
 The clock asks `due` what is to be done and submits it as commands; it does not ask again before they are decided. If the
 journal cannot be written everything ends: an exchange without a memory must not answer. A private broker that dies is started
-again; gateway and homes reconnect by themselves. An auditor, where there is one, sees every batch; a changed network comes by
-`change`. Both lower holdings by commands, one of them at a time (`settling`).
+again; gateway and homes reconnect by themselves. An auditor, where there is one, sees every batch, as does the desk that looks for
+recourse; a changed network comes by `change`. All three change rows by commands, one of them at a time (`settling`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from gateway.broker import Broker
 from gateway.changing import NETWORK_CHANGE, Change, Decided
 from gateway.clock import Schedule, due
 from gateway.mqtt import Gateway
+from gateway.recourse import Desk
 from gateway.session import SessionSettings
 from riskcheck.network import Network
 
@@ -72,11 +73,13 @@ class Host:
         listen: Callable[[Batch], None],
         settings: SessionSettings | None = None,
         auditor: Auditor | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self.plan = plan
         self.settling = asyncio.Lock()
         self.settled = taken(())  # what the start on this network took from intervals that another one had admitted
         self.auditor = auditor
+        self.desk = desk
         self.node = Node(journal, self._release)
         self.gateway = Gateway(self.node, broker.host, broker.port, broker.exchange, plan.area, market_ms, settings)
         self._broker = broker
@@ -105,6 +108,8 @@ class Host:
             for interval_ms in self.engine.intervals(self.plan.area):
                 self.auditor.note(interval_ms, self.plan.area, self.engine)
             watches.append(self.auditor.run(self))
+        if self.desk is not None:
+            watches.append(self.desk.run(self))
         self._watches = [asyncio.create_task(watch) for watch in watches]
         return self
 
@@ -140,18 +145,21 @@ class Host:
         await self.submit([Resume(area, interval_ms, "the operator resumes") for interval_ms, _ in ours])
         return [reason for _, reason in ours]
 
-    async def submit(self, commands: Iterable[Command]) -> Decided:
-        """Queues them at once; returns when the last of them is decided, durable and released."""
-        return await self._decided(self._queue(commands))
+    async def submit(self, commands: Iterable[Command], *, at_once: bool = False) -> Decided:
+        """Queues them, `at_once` before all that waits; returns when the last of them is decided, durable and released."""
+        return await self._decided(self._queue(commands, at_once=at_once))
 
-    def _queue(self, commands: Iterable[Command]) -> _Errand | None:
+    def _queue(self, commands: Iterable[Command], *, at_once: bool = False) -> _Errand | None:
         queued = list(commands)
         if not queued:
             return None
         errand = _Errand(queued)
         self._errands.append(errand)
-        for command in queued:
-            self.node.submit(command)
+        if at_once:
+            self.node.submit_first(queued)
+        else:
+            for command in queued:
+                self.node.submit(command)
         return errand
 
     async def _decided(self, errand: _Errand | None) -> Decided:
@@ -170,6 +178,8 @@ class Host:
         self._listen(batch)
         if self.auditor is not None:
             self.auditor.take(batch, self.plan.area, self.engine)
+        if self.desk is not None:
+            self.desk.take(batch, self.plan.area)
         if self._errands:
             for command, events in zip(batch.commands, batch.events, strict=True):
                 for errand in self._errands:

@@ -1,7 +1,8 @@
 """`limex serve`: the exchange in real time, until it is interrupted.
 
 SIGHUP: the network is read again and put in force while the market is open; a file that cannot be used changes nothing.
-SIGUSR1: the operator resumes what an audit has halted. What either came to is said on stderr, as are the auditor's findings.
+SIGUSR1: the operator resumes what an audit has halted. What either came to is said on stderr, as are the auditor's findings and
+what recourse has set.
 
 A private broker's address and passwords go to a file that only its owner can read, for the homes. With a configured broker
 the operator brings both, and the access rules that its broker needs are in docs/wire.md.
@@ -30,8 +31,10 @@ from gateway.auditor import Auditor, AuditSettings
 from gateway.broker import Broker, read_passwords, start_broker
 from gateway.clock import Schedule
 from gateway.host import Host
+from gateway.recourse import Desk
 from gateway.show import working
 from gateway.worker import Worker, WorkerEndedError, WorkerError
+from riskcheck.levers import levers_of
 from riskcheck.network import Network, load
 
 READ_PATIENCE_S = 600.0
@@ -49,6 +52,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
     passwords: Path | None
     credentials: Path
     audit: AuditSettings = AuditSettings()
+    recourse: bool = False
 
 
 def serve(network: Network, settings: ServeSettings) -> None:
@@ -67,17 +71,19 @@ async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
     meanings = {signal.SIGINT: stopped, signal.SIGTERM: stopped, signal.SIGHUP: changed, signal.SIGUSR1: resumed}
     for number, meaning in meanings.items():
         asyncio.get_running_loop().add_signal_handler(number, meaning.set)
-    auditor = Auditor(_say, settings.audit)
+    auditor, desk = Auditor(_say, settings.audit), Desk(_say) if settings.recourse else None
 
     def listen(_batch: Batch) -> None:
         """Nothing to do beside the gateway."""
 
-    async with Host(settings.journal, broker, ready, settings.schedule, wall_clock_ms, listen, auditor=auditor) as host:
+    async with Host(settings.journal, broker, ready, settings.schedule, wall_clock_ms, listen, auditor=auditor, desk=desk) as host:
         if settings.broker_url is None:  # only now: the journal is ours, so no other exchange's homes are using this file
             _write_credentials(settings.credentials, settings.area, broker, [customer.id for customer in ready.network.customers])
         _say(f"area {settings.area}: {len(ready.network.customers)} customers, {ready.rows.n_rows} rows, journal {settings.journal}")
         if host.settled.watts:
             _say(f"the journal's holdings were secure on another network: {host.settled}")
+        if desk is not None:
+            _say(f"recourse may set {len(levers_of(ready.network))} of the operator's devices")
         _say(f"serving on {broker.kind} {broker.host}:{broker.port}; interrupt to stop")
         waited_for = host.failed(), stopped.wait(), _each_time(changed, _change, host, settings.source), _each_time(resumed, _resume, host)
         tasks = [asyncio.create_task(one) for one in waited_for]
@@ -89,6 +95,8 @@ async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
         for task in done:
             task.result()
     _say(str(auditor.audits))
+    if desk is not None:
+        _say(str(desk.tally))
 
 
 async def _each_time(asked: asyncio.Event, answer: Callable[P, Awaitable[None]], *arguments: P.args, **named: P.kwargs) -> None:
