@@ -1,0 +1,340 @@
+"""Recourse while the market runs: a blocked trade is made with a set point that its inverter is told, or nothing changes at all.
+
+    interface ------ bus 1 ------ bus 2       anna at bus 1; ben, with an inverter of 60 kvar, at bus 2
+
+Over-voltage at bus 2 binds, and ben's watts raise it four times as much as anna's: what she sells him is blocked. The market's clock
+stands still; rows are proven and take milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandapower as pp
+import pytest
+
+from envelopes.audit import Alarm, audit
+from envelopes.audit import prepare as prepare_audit
+from envelopes.recourse import NOT_AS_BUILT, Found, Question, ask, in_force, in_words, merged, prepare
+from envelopes.refresh import Plan, plan
+from exchange.commands import ChangeRows, CloseGate, DeviceSetting, Halt, InstallRows, OrderRef
+from exchange.events import Blocked, Event, Rebased, Refused, RowsChanged, Traded
+from exchange.recovery import Batch
+from gateway.auditor import Auditor
+from gateway.broker import Broker, start_broker
+from gateway.client import Home
+from gateway.host import Host
+from gateway.recourse import Desk, crossing_of
+from replay.verify import verify
+from riskcheck.certify import certify
+from riskcheck.network import Network, load
+from riskcheck.polytope import Polytope
+from riskcheck.recourse import Proposal, apply
+from tests.grids import line, source
+from tests.operated import AREA, SCHEDULE, SETTINGS, T0, TRADED, Record, trade, until
+
+WATTS = 10_000
+
+
+@lru_cache(maxsize=4)
+def network(reactive_var_max: int = 60_000, rating_a: float = 400.0, import_w: int = 20_000) -> Network:
+    net = source()
+    for _ in range(2):
+        pp.create_bus(net, vn_kv=0.4)
+    line(net, 0, 1, 0.05 + 0.03j, 0.2 + 0.12j, 400.0)
+    line(net, 1, 2, 0.15 + 0.10j, 0.6 + 0.40j, rating_a)
+    for bus, name in ((1, "anna"), (2, "ben")):
+        pp.create_load(net, bus, p_mw=0.001, name=name)
+    net.load["power_factor"] = 1.0
+    net.load["rating_export_w"], net.load["rating_import_w"] = 100_000, import_w  # with 20 kW under-voltage stays away
+    net.load["failsafe_export_w"], net.load["failsafe_import_w"] = 1_000, 1_000
+    net.load["reactive_var_max"] = [0, reactive_var_max]
+    return load(net)
+
+
+@lru_cache(maxsize=4)
+def ready(**changes: Any) -> Plan:
+    return plan(network(**changes), AREA, SETTINGS)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """One for each test: another journal's retained messages would have greater sequences."""
+    with start_broker(None, AREA, ("anna", "ben"), tmp_path) as running:
+        yield running
+
+
+class Batches(Record):
+    """Also which events were decided together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[Event]] = []
+
+    def take(self, batch: Batch) -> None:
+        super().take(batch)
+        self.batches.append([event for events in batch.events for event in events])
+
+
+@asynccontextmanager
+async def exchange(
+    journal: Path, broker: Broker, desk: Desk | None, auditor: Auditor | None = None, on: Plan | None = None
+) -> AsyncIterator[tuple[Host, Batches]]:
+    record = Batches()
+    async with Host(journal, broker, on or ready(), SCHEDULE, lambda: T0, record.take, auditor=auditor, desk=desk) as running:
+        await until(lambda: len(running.engine.gates(AREA)) == 3, running)
+        yield running, record
+
+
+def settings_of(running: Host, interval_ms: int = TRADED) -> tuple[DeviceSetting, ...]:
+    return running.engine.areas[AREA].intervals[interval_ms].settings
+
+
+def is_secure(running: Host, on: Network) -> bool:
+    export_w, import_w = running.engine.holdings(AREA, TRADED)
+    return certify(on, export_w, import_w, seed=99, effort="full").secure
+
+
+class Slow(Desk):
+    """Says when it has an answer, and waits before it uses it."""
+
+    def __init__(self) -> None:
+        super().__init__(print)
+        self.found, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def _ask(self, network: Network, question: Question) -> Found | str:
+        answer = await super()._ask(network, question)
+        self.found.set()
+        await self.go_on.wait()
+        return answer
+
+
+def test_a_blocked_trade_is_made_with_a_set_point_that_its_inverter_is_told(tmp_path: Path, broker: Broker) -> None:
+    said: list[str] = []
+
+    async def run() -> None:
+        desk, auditor = Desk(said.append), Auditor(print)
+        async with exchange(tmp_path / "j.sqlite", broker, desk, auditor) as (running, record):
+            before = running.engine.holdings(AREA, TRADED)
+            events = await trade(running, "export", "anna", "ben", WATTS)
+            assert [event.secure_w for event in events if isinstance(event, Blocked)] == [0, 0]
+            await until(lambda: desk.tally.traded == 1, running)
+            (batch,) = [batch for batch in record.batches if any(isinstance(event, RowsChanged) for event in batch)]
+            changed, traded = (next(event for event in batch if isinstance(event, kind)) for kind in (RowsChanged, Traded))
+            assert changed.sequence < traded.sequence
+            (setting,) = changed.settings
+            assert (changed.cause, setting.device, setting.kind) == ("recourse", "ben", "reactive_var")
+            assert -60_000 <= setting.value < 0
+            assert changed.detail == f"{WATTS} W between ben and anna: ben injects {setting.value} var"
+            assert [leg.change_w for leg in traded.legs] == [WATTS, -WATTS]
+            assert not record.of(Rebased)
+            assert not record.of(Refused)
+            after = running.engine.holdings(AREA, TRADED)
+            assert [now - was for now, was in zip(after[0], before[0], strict=True)] == [-WATTS, WATTS]
+            assert after[1] == before[1]
+            assert is_secure(running, in_force(network(), changed.settings))
+            assert not is_secure(running, network()), "the setting was needed"
+            async with Home(broker.host, broker.port, AREA, "ben", broker.credentials("ben")[1]) as ben:
+                await until(lambda: ben.reactive_var(TRADED) is not None, running)
+                assert (ben.reactive_var(TRADED), ben.reactive_var(T0)) == (setting.value, None)
+            made = auditor.audits.made
+            auditor.note(TRADED, AREA, running.engine)
+            await until(lambda: auditor.audits.made > made, running)
+            await auditor.caught_up(30)
+            assert auditor.audits.broken == 0
+            assert not record.of(Halt)
+            assert {at: settings_of(running, at) for at in running.engine.intervals(AREA) if at != TRADED} == {
+                T0: (),
+                TRADED + SCHEDULE.interval_ms: (),
+            }
+            running.engine.check()
+        assert any(text.endswith("var: traded") for text in said)
+
+    asyncio.run(run())
+    verify(tmp_path / "j.sqlite")
+
+
+def test_a_second_trade_starts_from_the_settings_of_the_first(tmp_path: Path, broker: Broker) -> None:
+    async def run() -> None:
+        desk = Desk(print)
+        async with exchange(tmp_path / "j.sqlite", broker, desk) as (running, record):
+            for number, watts in enumerate((2_000, 3_000), start=1):
+                await trade(running, "export", "anna", "ben", watts)
+                await until(lambda number=number: desk.tally.traded == number, running)
+            first, second = (event.settings[0].value for event in record.of(RowsChanged))
+            assert second < first < 0
+            assert is_secure(running, in_force(network(), settings_of(running)))
+
+    asyncio.run(run())
+    verify(tmp_path / "j.sqlite")
+
+
+def test_a_proposal_that_another_trade_made_stale_is_dropped_and_nothing_changes(tmp_path: Path, broker: Broker) -> None:
+    """Vars that ben absorbs lower the voltage of imports, too. There is room for that when it is asked, and none when it is answered."""
+
+    async def run() -> None:
+        desk = Slow()
+        async with exchange(tmp_path / "j.sqlite", broker, desk, on=ready(import_w=100_000)) as (running, record):
+            await trade(running, "import", "ben", "anna", 20_000)
+            await trade(running, "export", "anna", "ben", 3_000)
+            await desk.found.wait()
+            await trade(running, "import", "anna", "ben", 20_000)
+            before = running.engine.holdings(AREA, TRADED)
+            desk.go_on.set()
+            await until(lambda: desk.tally.asked > 0 and desk.tally.asked == desk.tally.stale + desk.tally.without, running)
+            assert desk.tally.stale == 1
+            assert running.engine.holdings(AREA, TRADED) == before
+            assert settings_of(running) == ()
+            assert not record.of(RowsChanged)
+            assert len(record.of(InstallRows)) == 1
+
+    asyncio.run(run())
+
+
+def test_what_is_found_is_decided_before_all_that_waits_and_nobody_is_lowered(tmp_path: Path, broker: Broker) -> None:
+    """The same trade of imports waits to be decided when the settings are: now it is the one that has no room."""
+
+    async def run() -> None:
+        desk = Slow()
+        async with exchange(tmp_path / "j.sqlite", broker, desk, on=ready(import_w=100_000)) as (running, record):
+            await trade(running, "import", "ben", "anna", 20_000)
+            await trade(running, "export", "anna", "ben", 3_000)
+            await desk.found.wait()
+            desk.go_on.set()
+            await trade(running, "import", "anna", "ben", 20_000)
+            await until(lambda: desk.tally.traded == 1, running)
+            directions = [event.legs[0].direction for event in record.of(Traded)]
+            assert directions[:2] == ["import", "export"]
+            assert not record.of(Rebased)
+            assert is_secure(running, in_force(network(import_w=100_000), settings_of(running)))
+
+    asyncio.run(run())
+    verify(tmp_path / "j.sqlite")
+
+
+def test_where_nothing_may_be_matched_there_is_no_crossing(tmp_path: Path, broker: Broker) -> None:
+    async def run() -> None:
+        async with exchange(tmp_path / "j.sqlite", broker, None) as (running, record):
+            await trade(running, "export", "anna", "ben", WATTS)
+            blocked = [OrderRef(event.customer, event.order_id) for event in record.of(Blocked)]
+            found = crossing_of(running.engine, AREA, TRADED, blocked[1])
+            assert found is not None
+            assert (found.woken, found.other, found.quantity_w) == (blocked[1], blocked[0], WATTS)
+            assert found.after_w((20_000, 30_000, 5, 6)) == (10_000, 40_000, 5, 6)
+            await running.submit([Halt(AREA, TRADED, "test")])
+            assert crossing_of(running.engine, AREA, TRADED, blocked[1]) is None
+            await running.resume()
+            assert crossing_of(running.engine, AREA, TRADED, blocked[1]) == found
+            assert crossing_of(running.engine, AREA, T0, blocked[1]) is None
+            await running.submit([CloseGate(AREA, TRADED)])
+            assert crossing_of(running.engine, AREA, TRADED, blocked[1]) is None
+
+    asyncio.run(run())
+
+
+async def set_by_hand(running: Host) -> tuple[DeviceSetting, ...]:
+    """The blocked trade, and what the desk would do about it."""
+    await trade(running, "export", "anna", "ben", WATTS)
+    export_w, import_w = running.engine.holdings(AREA, TRADED)
+    held = (*export_w, *import_w)
+    prepare(running.plan.network)
+    after = (held[0] - WATTS, held[1] + WATTS, *held[2:])
+    found = ask(running.plan.network.content_hash, Question((), running.plan.rows.content_hash, held, after, WATTS))
+    assert isinstance(found, Found)
+    woken = OrderRef("ben", f"b-export-anna-ben-{WATTS}-{TRADED}")
+    rows_hash = Polytope.from_bytes(found.rows).content_hash
+    change = ChangeRows(AREA, TRADED, rows_hash, held, "recourse", in_words(found.settings), found.settings, (woken,))
+    decided = await running.submit([InstallRows(AREA, found.rows), change])
+    assert any(isinstance(event, Traded) for event in decided.events)
+    return found.settings
+
+
+def test_a_restart_keeps_settings_and_one_on_a_network_that_cannot_be_set_so_takes_them_back(tmp_path: Path, broker: Broker) -> None:
+    async def run() -> None:
+        async with exchange(tmp_path / "j.sqlite", broker, None) as (running, _):
+            settings = await set_by_hand(running)
+            held = running.engine.holdings(AREA, TRADED)
+        async with exchange(tmp_path / "j.sqlite", broker, None) as (running, record):
+            assert (settings_of(running), running.engine.holdings(AREA, TRADED)) == (settings, held)
+            assert not record.of(ChangeRows)
+        async with exchange(tmp_path / "j.sqlite", broker, None, on=ready(reactive_var_max=100)) as (running, record):
+            assert settings_of(running) == ()
+            changes = [one for one in record.of(ChangeRows) if one.interval_ms == TRADED]
+            assert (changes[-1].cause, changes[-1].settings) == ("refresh", ())
+            assert running.settled.watts > 0
+            assert is_secure(running, network(reactive_var_max=100))
+
+    asyncio.run(run())
+    verify(tmp_path / "j.sqlite")
+
+
+def test_a_network_change_takes_settings_back_and_what_relied_on_them_is_lowered(tmp_path: Path, broker: Broker) -> None:
+    async def run() -> None:
+        async with exchange(tmp_path / "j.sqlite", broker, None) as (running, _):
+            await set_by_hand(running)
+            async with Home(broker.host, broker.port, AREA, "ben", broker.credentials("ben")[1]) as ben:
+                await until(lambda: ben.reactive_var(TRADED) is not None, running)
+                done = await running.change(network(rating_a=390.0))
+                assert done.taken.watts > 0
+                assert settings_of(running) == ()
+                assert is_secure(running, network(rating_a=390.0))
+                await until(lambda: ben.reactive_var(TRADED) is None, running)
+
+    asyncio.run(run())
+
+
+def test_an_audit_judges_holdings_on_the_network_with_their_settings() -> None:
+    held = tuple(map(int, ready().allocation.limits_w))
+    after = (held[0] - WATTS, held[1] + WATTS, *held[2:])
+    prepare(network())
+    found = ask(network().content_hash, Question((), ready().rows.content_hash, held, after, WATTS))
+    assert isinstance(found, Found)
+    network_hash = prepare_audit(network(), Alarm())
+    assert audit(network_hash, after, 1).broken == ("voltage_max",)
+    assert audit(network_hash, after, 1, found.settings).broken == ()
+    for var in range(1, 7):
+        assert audit(network_hash, after, 1, (DeviceSetting("ben", "reactive_var", var),)).broken == ("voltage_max",)
+    with pytest.raises(ValueError, match="anna is nothing that the operator may set"):
+        audit(network_hash, after, 1, (DeviceSetting("anna", "reactive_var", 1),))
+
+
+def test_rows_that_an_audit_tightened_are_not_loosened_by_recourse() -> None:
+    held = tuple(map(int, ready().allocation.limits_w))
+    prepare(network())
+    question = Question((), ready().rows.tightened(5).content_hash, held, (held[0] - 10, held[1] + 10, *held[2:]), 10)
+    assert ask(network().content_hash, question) == NOT_AS_BUILT
+
+
+def test_a_tap_s_position_counts_from_where_the_network_file_has_it() -> None:
+    """Steps proposed on top of others add up, and the sum is the same network as one after the other."""
+    first = dataclasses.replace(network().branches[0], kind="transformer", rating_va=300_000.0, tap_step=0.02, tap_low=-2, tap_high=3)
+    able = dataclasses.replace(network(), branches=(first, *network().branches[1:]))
+    one, two = Proposal(1, {"ben": -500}, {"transformer 0": 2}, 0.0), Proposal(1, {"ben": -700}, {"transformer 0": 1}, 0.0)
+    settings = merged(merged((), one), two)
+    assert settings == (DeviceSetting("ben", "reactive_var", -700), DeviceSetting("transformer 0", "tap", 3))
+    assert in_words(settings) == "ben injects -700 var, tap of transformer 0 at +3"
+    whole, steps = in_force(able, settings), apply(apply(able, one), two)
+    assert whole.branches[0].ratio == pytest.approx(steps.branches[0].ratio)
+    assert (whole.branches[0].tap_low, whole.branches[0].tap_high) == (-5, 0)
+    assert whole.customers == steps.customers
+    assert in_force(able, ()) is able
+    with pytest.raises(ValueError, match=r"transformer 0 can be set to -2..3, not to 4"):
+        in_force(able, merged(settings, two))
+
+
+def test_without_recourse_nothing_happens(tmp_path: Path, broker: Broker) -> None:
+    async def run() -> None:
+        async with exchange(tmp_path / "j.sqlite", broker, None) as (running, record):
+            await trade(running, "export", "anna", "ben", WATTS)
+            await asyncio.sleep(0.2)
+            assert record.of(Blocked)
+            assert not [one for kind in (Traded, RowsChanged) for one in record.of(kind)]
+            assert len(record.of(InstallRows)) == 1
+
+    asyncio.run(run())
