@@ -11,7 +11,6 @@ the operator brings both, and the access rules that its broker needs are in docs
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -90,8 +89,7 @@ async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*pending)
+        await asyncio.gather(*pending, return_exceptions=True)  # workers of theirs end before the loop does
         for task in done:
             task.result()
     _say(str(auditor.audits))
