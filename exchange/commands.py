@@ -133,7 +133,7 @@ class DeviceSetting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A set point of one of the operator's devices in one interval.
 
     `reactive_var`: `device` is a customer, `value` the vars that its inverter injects (negative: absorbs). `tap`: `device` names the
-    branch as the network does, `value` is the tap position.
+    branch as the network does, `value` is the tap position: steps from where the network file has it.
     """
 
     device: str
