@@ -52,7 +52,8 @@ class Worker:
     async def call(self, patience_s: float, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         """What `function`, a function of a module, returns there. Raises WorkerError, and WorkerEndedError with the process gone."""
         try:
-            await self._started()
+            if self._process is None:
+                await _to_the_end(self._start())
             is_good, result = await asyncio.wait_for(self._exchange((function, arguments, named)), patience_s)
         except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             await self.stop()
@@ -82,28 +83,15 @@ class Worker:
     async def stop(self) -> None:
         """Kills the process; safe to call again. Its pipes are emptied and closed: asyncio keeps a process whose pipes are not."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        process.stdin.close()
-        await process.stdout.read()
-        await process.wait()
-        with contextlib.suppress(OSError):
-            await process.stdin.wait_closed()
+        if process is not None:
+            await _to_the_end(_ended(process))
 
-    async def _started(self) -> None:
-        """Who is cancelled meanwhile still gets the process, to stop it."""
-        if self._process is not None:
-            return
-        starting = asyncio.ensure_future(_start())
-        try:
-            self._process = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            self._process = await starting
-            raise
+    async def _start(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))}
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway.worker",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment, preexec_fn=die_with_parent(),
+        )  # fmt: skip
 
     async def _exchange(self, call: tuple[Any, ...]) -> tuple[bool, Any]:
         process = self._process
@@ -117,12 +105,26 @@ class Worker:
         return result
 
 
-async def _start() -> asyncio.subprocess.Process:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))}
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway.worker",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment, preexec_fn=die_with_parent(),
-    )  # fmt: skip
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    process.stdin.close()
+    await process.stdout.read()
+    await process.wait()
+    with contextlib.suppress(OSError):
+        await process.stdin.wait_closed()
+
+
+async def _to_the_end(awaited: Coroutine[Any, Any, None]) -> None:
+    """Who is cancelled meanwhile is so only afterwards: a process must not be left half started or half ended."""
+    task = asyncio.ensure_future(awaited)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 # --- the child ----------------------------------------------------------------------------------------------------
