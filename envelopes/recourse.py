@@ -10,6 +10,7 @@ and the complete list, so that the same settings are the same network to the las
 `ask` is slow, and runs in a process apart. It builds the rows in force once more and refuses where they are not the rows that
 the exchange has: an audit tightened those, and rows made anew would loosen them again. What it finds has been verified
 (`riskcheck.recourse.verify`): in AC, and inside rows of its own; what is held now lies inside them, too, so nobody is lowered.
+Where settings for the trade alone do not hold that, more is asked for: the greater of both for every right.
 """
 
 from __future__ import annotations
@@ -92,7 +93,15 @@ def ask(network_hash: str, question: Question) -> Found | str:
     network = _networks[network_hash]
     if _rows_of(network, question.settings).content_hash != question.rows_hash:
         return NOT_AS_BUILT
-    proposal = _program_of(network, question.settings).propose(question.after_w, question.quantity_w)
+    both_w = tuple(map(max, question.holding_w, question.after_w))
+    first = _find(network, question, question.after_w)
+    second = _find(network, question, both_w) if isinstance(first, str) else first
+    return first if isinstance(second, str) else second
+
+
+def _find(network: Network, question: Question, secured_w: tuple[int, ...]) -> Found | str:
+    """Settings proposed for `secured_w`, and whether they do for the holdings and the trade."""
+    proposal = _program_of(network, question.settings).propose(secured_w, question.quantity_w)
     if isinstance(proposal, NoRecourse):
         return str(proposal)
     settings = merged(question.settings, proposal)
@@ -117,7 +126,7 @@ def _rows_of(network: Network, settings: Settings) -> Polytope:
 
 def _program_of(network: Network, settings: Settings) -> Recourse:
     if settings not in _programs:
-        _programs[settings] = Recourse(in_force(network, settings), _rows[settings])
+        _programs[settings] = Recourse(in_force(network, settings), _rows_of(network, settings))
     return _programs[settings]
 
 

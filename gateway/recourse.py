@@ -10,8 +10,8 @@
 * The two commands go before all that waits, so that the engine decides them in the state that was looked at. The limits are
   the holdings of that state: nobody is lowered. The order is woken and trades by the rules of the book.
 
-One question at a time. A pair of orders that was asked about is not asked about again on the same rows. The worker may fail as
-it likes: the market goes on without recourse.
+One question at a time, for the whole of what is open. It is not asked again of the same pair, quantity and rows. The worker may
+fail as it likes: the market goes on without recourse.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Desk:
         self._waiting: dict[tuple[int, OrderRef], None] = {}
         self._arrived = asyncio.Event()
         self._prepared: tuple[int | None, str] = (None, "")
-        self._asked: dict[tuple[str, frozenset[OrderRef]], None] = {}
+        self._asked: dict[tuple[str, frozenset[OrderRef], int], None] = {}
         self.tally = Tally()
 
     def take(self, batch: Batch, area: str) -> None:
@@ -155,7 +155,7 @@ class Desk:
                 self.tally = self.tally._replace(stale=self.tally.stale + 1)
 
     def _is_news(self, crossing: Crossing, question: Question) -> bool:
-        key = question.rows_hash, frozenset((crossing.woken, crossing.other))
+        key = question.rows_hash, frozenset((crossing.woken, crossing.other)), crossing.quantity_w
         if key in self._asked:
             return False
         self._asked[key] = None

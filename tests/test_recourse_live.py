@@ -22,10 +22,11 @@ import pytest
 from envelopes.audit import Alarm, audit
 from envelopes.audit import prepare as prepare_audit
 from envelopes.recourse import NOT_AS_BUILT, Found, Question, ask, in_force, in_words, merged, prepare
-from envelopes.refresh import Plan, plan
+from envelopes.refresh import Plan, allocate, plan
 from exchange.commands import ChangeRows, CloseGate, DeviceSetting, Halt, InstallRows, OrderRef
 from exchange.events import Blocked, Event, Rebased, Refused, RowsChanged, Traded
 from exchange.recovery import Batch
+from gateway import recourse
 from gateway.auditor import Auditor
 from gateway.broker import Broker, start_broker
 from gateway.client import Home
@@ -33,9 +34,11 @@ from gateway.host import Host
 from gateway.recourse import Desk, crossing_of
 from replay.verify import verify
 from riskcheck.certify import certify
+from riskcheck.linearise import build
 from riskcheck.network import Network, load
 from riskcheck.polytope import Polytope
 from riskcheck.recourse import Proposal, apply
+from tests import grids
 from tests.grids import line, source
 from tests.operated import AREA, SCHEDULE, SETTINGS, T0, TRADED, Record, trade, until
 
@@ -218,6 +221,24 @@ def test_what_is_found_is_decided_before_all_that_waits_and_nobody_is_lowered(tm
     verify(tmp_path / "j.sqlite")
 
 
+def test_a_search_that_fails_leaves_the_trade_blocked_and_the_market_open(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recourse, "PATIENCE_S", 0.05)
+    said: list[str] = []
+
+    async def run() -> None:
+        async with exchange(tmp_path / "j.sqlite", broker, Desk(said.append)) as (running, record):
+            await trade(running, "export", "anna", "ben", WATTS)
+            await until(lambda: bool(said), running)
+            assert said == ["RECOURSE: the search failed, the trade stays blocked: was silent for 0.05 s"]
+            await trade(running, "export", "ben", "anna", 500, TRADED + SCHEDULE.interval_ms)
+            assert record.of(Traded)
+            assert not record.of(RowsChanged)
+
+    asyncio.run(run())
+
+
 def test_where_nothing_may_be_matched_there_is_no_crossing(tmp_path: Path, broker: Broker) -> None:
     async def run() -> None:
         async with exchange(tmp_path / "j.sqlite", broker, None) as (running, record):
@@ -309,6 +330,27 @@ def test_rows_that_an_audit_tightened_are_not_loosened_by_recourse() -> None:
     prepare(network())
     question = Question((), ready().rows.tightened(5).content_hash, held, (held[0] - 10, held[1] + 10, *held[2:]), 10)
     assert ask(network().content_hash, question) == NOT_AS_BUILT
+
+
+def test_settings_hold_what_is_held_now_too_or_they_are_not_found() -> None:
+    """Three phases, everything full: vars that make room for phase c lift the others, so the settings must be those for both."""
+    drawn = load(grids.three_phase_line(rating_a=1_000.0, homes="aabbcc"))
+    able = dataclasses.replace(drawn, customers=tuple(dataclasses.replace(one, reactive_var_max=13_200) for one in drawn.customers))
+    rows = build(able)
+    held = tuple(map(int, allocate(able, rows).limits_w))
+    prepare(able)
+
+    def answer(buyer: int, seller: int) -> tuple[Found | str, list[int]]:
+        after = [watts + 500 * (right == buyer) - 500 * (right == seller) for right, watts in enumerate(held)]
+        assert not rows.is_secure(after)
+        return ask(able.content_hash, Question((), rows.content_hash, held, tuple(after), 500)), after
+
+    found, after = answer(8, 0)
+    assert isinstance(found, Found)
+    changed = Polytope.from_bytes(found.rows)
+    assert changed.is_secure(held)
+    assert changed.is_secure(after)
+    assert answer(2, 0)[0] == "with these settings what is held now breaks over-voltage of bus 1 phase a"
 
 
 def test_a_tap_s_position_counts_from_where_the_network_file_has_it() -> None:
