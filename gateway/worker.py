@@ -115,6 +115,7 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
     await process.wait()
     with contextlib.suppress(OSError):
         await process.stdin.wait_closed()
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  it closes by itself, but maybe after the event loop
 
 
 async def _to_the_end(awaited: Coroutine[Any, Any, None]) -> None:
