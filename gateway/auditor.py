@@ -135,6 +135,8 @@ class Auditor:
         network = exchange.plan.network
         if self._prepared != (self._worker.process_id, network.content_hash) or self._worker.process_id is None:
             await self._worker.call(self._settings.patience_s, prepare, network, self._settings.alarm)
+            if self._prepared[1] != network.content_hash:  # what was noted for another network, and is gone, means nothing on this one
+                self._note_all(exchange)
             self._prepared = self._worker.process_id, network.content_hash
 
     async def _turn(self, exchange: Exchange) -> None:
@@ -218,6 +220,13 @@ class Auditor:
             reason = f"audit: the auditor failed {self._failures} times in a row: {why}"
             await exchange.submit([Halt(area, None, reason)])
             self._say(f"AUDIT: area {area} is halted until it is resumed: {reason}")
-        for interval_ms in exchange.engine.intervals(area):
-            self.note(interval_ms, area, exchange.engine)
+        self._note_all(exchange)
         await asyncio.sleep(min(2.0 ** min(self._failures - 1, 10) - 1, RETRY_S_MAX))
+
+    def _note_all(self, exchange: Exchange) -> None:
+        """What is live, and nothing else."""
+        self._waiting.clear()
+        for interval_ms in exchange.engine.intervals(exchange.plan.area):
+            self.note(interval_ms, exchange.plan.area, exchange.engine)
+        if not self._waiting:
+            self._caught_up.set()
