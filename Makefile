@@ -18,12 +18,16 @@ check: .venv/.installed-dev
 bench: .venv/.installed
 	$(BIN)/limex bench $(ARGS)
 
-# Slow suites, about an hour: 20 demos, 100,000 trades certified in AC, a million fuzzed payloads, two million commands raced
-# against the naive model.
+# Slow suites, about two hours: 20 demos, a million trades on nine networks attacked in AC, what the rows leave on the table, a
+# million fuzzed payloads, two million commands raced against the naive model, the closed form against OSQP, the power flows against
+# pandapower and OpenDSS.
 test-long: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.seeds --seeds 20
 	$(BIN)/python -m benchmarks.fuzz_payloads --payloads 1000000
-	$(BIN)/python -m benchmarks.false_accepts --trades 100000
+	$(BIN)/python -m benchmarks.false_accepts
+	$(BIN)/python -m benchmarks.left_on_table
+	$(BIN)/python -m benchmarks.reference --trades 100000
+	$(BIN)/python -m benchmarks.validation
 	$(BIN)/python -m tests.test_model --commands 2000000
 
 .venv/.installed: pyproject.toml
