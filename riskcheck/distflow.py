@@ -106,6 +106,7 @@ class Bounded:
         tree = self.tree = equations.tree
         self.current = current
         self.highest_v = tree.v_max + np.abs(equations.H) @ current**2
+        self.highest_v[0] = max(self.highest_v[0], network.interface_max_pu**2)  # the source is where the interface is
         self._equations, self._network = equations, network
         self._low, self._high = equations.voltages(network.interface_min_pu), equations.voltages(network.interface_max_pu)
         below = self._below = equations.below.astype(float)
@@ -139,6 +140,7 @@ class Bounded:
         plain = self._high.export.sum(axis=1)
         uniform = np.maximum(tree.v_max - self._high.constant, 0.0) / np.maximum(plain, 1e-30)
         near = np.minimum(np.outer(uniform, gained.sum(axis=1)), self.current * np.sqrt(tree.v_max))
+        near = near * (plain > 0)[:, None]
         near = near if (tree.z.real >= 0).all() else np.zeros_like(near)  # else losses above could weigh more than H: see `highest_v`
         slope, offset = 2 * near / self.highest_v, near**2 / self.highest_v
         weight, gathered = np.zeros_like(H), np.zeros_like(H)
@@ -158,12 +160,14 @@ class Bounded:
         set points. |M - E| <= max(M - h E, E - h M) for h = 1 - root(2 - 2k) - 0.2, and |S| <= |M - E| + w. Losses do not point
         against imports, so |S|^2 <= E^2 + (M + w)^2 - 2 k E M as well, and then |S| <= E - h M + w/10 where E >= M + 5 w; between M and
         M + 5 w the first bound is 0.2 M - w better than it needs to be, which is enough unless all of it is less than 11 w: no danger
-        where that fits into the rating.
+        where that fits into the rating. Exports that absorb vars lean towards w by an angle f, which adds 2 E w sin f to |S|^2: at most
+        what w sin f / (1 - h) adds to the bound, as that is at least (1 - h) E.
         """
         drawn = self._drawn
         rating_v = self._rating() * np.sqrt(self.tree.v_min)
         small = LOSSES_SMALL * self.extra_max <= rating_v
-        share = np.where(small & (self._relief > 0), LOSS_SHARE, 1.0)
+        against = np.sin(-np.angle(-self.tree.export_demand).min(initial=0.0)) / (1 - max(self._relief, 0.0))
+        share = np.where(small & (self._relief > 0), min(1.0, LOSS_SHARE + against), 1.0)
         extra = _shifted(self._losses_below, drawn.constant)
         none = np.zeros(len(share))
         imports = Affine(-self._relief * drawn.export, drawn.imports, none) + extra + self._room(self._lowered())
@@ -188,7 +192,8 @@ class Bounded:
         all_losses = self._losses.times(np.maximum(tree.z.real, 0.0)[None, :])
         shunts = float(tree.shunt.real @ self.highest_v)
         drawn = Affine(np.zeros((1, len(tree.at))), tree.import_demand.real[None, :], np.array([shunts])) + all_losses
-        fed = Affine(-tree.export_demand.real[None, :], np.zeros((1, len(tree.at))), np.zeros(1))
+        gains = self._losses.times(np.maximum(-tree.z.real, 0.0)[None, :])
+        fed = Affine(-tree.export_demand.real[None, :], np.zeros((1, len(tree.at))), np.zeros(1)) + gains
         return drawn, fed
 
     def interface_limits(self) -> list[Affine]:
@@ -259,7 +264,7 @@ def _settled(equations: Equations, network: Network) -> Bounded:
 def _caps_w(network: Network) -> Floats:
     """Greatest export and import of every injector, [n_injectors, 2]."""
     customers = [(c.rating_export_w, c.rating_import_w) for c in network.customers]
-    return np.array(customers + [(max(p.high_w, 0), max(-p.low_w, 0)) for p in network.passives], dtype=float)
+    return np.array(customers + [(max(p.high_w, 0), max(-p.low_w, 0)) for p in network.passives], dtype=float).reshape(-1, 2)
 
 
 def _worst_passive(function: Affine, tree: Tree, network: Network) -> Floats:

@@ -1,6 +1,6 @@
 """The parts of a network that only meet at their sources: power in one does not move voltage or current in another.
 
-Each is a network of its own, with the customers that it feeds; rows are built part by part and laid side by side. A limit of
+Each is a network of its own, with the customers that it feeds, if any; rows are built part by part and laid side by side. A limit of
 interface power belongs to all of them together, so a part among several has none.
 """
 
@@ -33,12 +33,12 @@ class Island:
 
 
 def islands(network: Network) -> tuple[Island, ...]:
-    """The islands that have customers, in the order of their first bus."""
+    """In the order of their first bus. Those without customers too: their passives and losses pass the interface, and have limits."""
     ends = np.array([(b.from_bus, b.to_bus) for b in network.branches], dtype=np.int64).reshape(-1, 2)
     links = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(network.n_buses, network.n_buses))
     _, part = connected_components(links, directed=False)
     owners = np.array([part[c.bus] for c in network.customers])
-    return tuple(Island(_part(network, part == p), np.flatnonzero(owners == p)) for p in dict.fromkeys(part) if (owners == p).any())
+    return tuple(Island(_part(network, part == p), np.flatnonzero(owners == p)) for p in dict.fromkeys(part))
 
 
 def _part(network: Network, inside: NDArray[np.bool_]) -> Network:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandapower as pp
 import pytest
 
 from riskcheck.distflow import Bounded, Equations, _settled
 from riskcheck.islands import islands
 from riskcheck.limits import Limits
-from riskcheck.linearise import build, is_proven
+from riskcheck.linearise import Insecure, build, is_proven
 from riskcheck.network import Branch, Customer, Network, Passive, load
 from riskcheck.polytope import Polytope
 from riskcheck.radial import tree
@@ -171,3 +172,65 @@ def test_islands_and_equal_branches_side_by_side_are_still_proven() -> None:
 def test_loops_phases_and_voltage_control_are_left_to_the_search() -> None:
     assert not is_proven(load(grids.ring()))
     assert not is_proven(load(grids.three_phase_line()))
+
+
+def worst_of(network: Network, power_w: list[float]) -> float:
+    """The measure of the limit nearest to breaking, at these powers of all injectors; positive where one breaks."""
+    model = Reduced(network)
+    return float(Limits.of(model, extremal_only=False, both_ends=True).measure(model, np.array([power_w])).max())
+
+
+def test_exports_that_absorb_vars_beside_a_reactor_stay_within_the_rating() -> None:
+    """The reactor's current leans towards theirs: the two add up, although exports and losses oppose each other elsewhere."""
+    net = grids.two_buses(z=0.005 + 0.005j, rating_a=100.0)
+    net.load["export_power_factor"] = 0.8
+    pp.create_shunt(net, 1, q_mvar=0.06 * 100 * 231 * 3 / 1e6, p_mw=0)
+    network = load(net)
+    rows = build(network)
+    assert is_proven(network)
+    assert -0.1 < worst_of(network, [float(rows.slack // int(rows.columns[0].max()))]) < 0
+
+
+def with_a_passive_island(rating_a: float) -> Network:
+    """Beside two buses with one home, an interface, a line and a lamp of 20 kW, where nobody trades."""
+    net = grids.two_buses(z=0.05 + 0.02j, rating_a=1_000.0)
+    source, lamp = pp.create_bus(net, vn_kv=0.4), pp.create_bus(net, vn_kv=0.4)
+    pp.create_ext_grid(net, source, vm_pu=1.0)
+    net.ext_grid["interface_min_pu"] = net.ext_grid["interface_max_pu"] = 1.0
+    net.ext_grid["interface_import_w_max"], net.ext_grid["interface_export_w_max"] = 30_000, 20_000
+    grids.line(net, source, lamp, 0.05 + 0.02j, 0.2 + 0.1j, rating_a)
+    pp.create_load(net, lamp, p_mw=0.02, name="lamp", power_factor=1.0)
+    net.load["passive"] = [False, True]
+    return load(net)
+
+
+def test_an_island_without_customers_takes_its_part_of_the_interface() -> None:
+    network = with_a_passive_island(rating_a=200.0)
+    rows = build(network)
+    most_w = rows.slack // int(rows.columns[1].max())
+    assert 8_000 < most_w < 10_000
+    assert worst_of(network, [-float(most_w), -20_000.0]) < 0
+
+
+def test_an_island_without_customers_must_hold_by_itself() -> None:
+    with pytest.raises(Insecure, match="overload of line 1"):
+        build(with_a_passive_island(rating_a=20.0))
+
+
+def test_what_hangs_on_the_source_draws_at_the_highest_interface_voltage() -> None:
+    """The source's own bus limit is nobody's to guard: the interface range says how high it is."""
+    net = grids.two_buses(z=0.05 + 0.02j, rating_a=1_000.0)
+    net.bus["max_vm_pu"], net.bus["min_vm_pu"] = 1.3, 0.7
+    net.bus.loc[0, "max_vm_pu"] = 1.05
+    net.ext_grid["interface_max_pu"], net.ext_grid["interface_import_w_max"] = 1.15, 30_000
+    pp.create_shunt(net, 0, q_mvar=0.0, p_mw=0.008)
+    network = load(net)
+    rows = build(network)
+    assert -0.2 < worst_of(network, [-float(rows.slack // int(rows.columns[1].max()))]) < 0
+
+
+def test_exports_that_lower_the_voltage_are_not_refused() -> None:
+    """With x/r = 20 and power factor 0.9 absorbed vars outweigh the watts: no over-voltage row may stop anybody."""
+    net = grids.two_buses(z=0.005 + 0.1j, rating_a=3_000.0, rating_w=300_000)
+    net.load["export_power_factor"] = 0.9
+    assert "voltage_max" not in {label.kind for label in build(load(net)).labels}
