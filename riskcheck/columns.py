@@ -6,6 +6,7 @@ Empty is None, NaN or a blank text. A number that cannot be read becomes NaN, wh
 from __future__ import annotations
 
 import math
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,9 +14,13 @@ import pandas as pd
 from riskcheck.network import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     Findings = list[Finding]
+
+
+SPELLING_CUTOFF = 0.85
+PANDAPOWER_ALIKE = frozenset({"max_i_ka", "max_p_mw", "min_p_mw"})
 
 
 def is_empty(row: Any, column: str) -> bool:
@@ -42,6 +47,19 @@ def flag(element: str, row: Any, column: str, findings: Findings) -> bool:
         return bool(value)
     findings.append(Finding(element, f"has {column} {value!r}", f"set {column} to True or False"))
     return False
+
+
+def check_spelling(net: Any, tables: Iterable[str], ours: Iterable[str], findings: Findings) -> None:
+    """A column that is nearly one of ours is a slip, which would silently leave a default in force."""
+    known = frozenset(ours)
+    for table in tables:
+        frame = net.get(table)
+        for column in frame.columns if frame is not None and len(frame) else ():
+            meant = get_close_matches(str(column), known, n=1, cutoff=SPELLING_CUTOFF)
+            if meant and column not in known and column not in PANDAPOWER_ALIKE:
+                findings.append(
+                    Finding(f"{table}.{column}", "is no column that limex knows", f"rename it to {meant[0]}, or to something else")
+                )
 
 
 def rows_in_service(net: Any, table: str) -> Iterator[tuple[int, Any]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from riskcheck.columns import bus_at, flag, is_empty, number, rows_in_service
+from riskcheck.columns import bus_at, check_spelling, flag, is_empty, number, rows_in_service
 from riskcheck.network import Customer, Finding, Passive, VoltVar
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class _Meter:
 def read_customers(
     net: Any, phases: int, bus_of: dict[int, int], sources: list[int], findings: Findings
 ) -> tuple[list[Customer], list[Passive]]:
+    check_spelling(net, TABLES, (*OF_A_CUSTOMER, "phase", "passive", "forecast_min_w", "forecast_max_w"), findings)
     meters: list[_Meter] = []
     passives: list[Passive] = []
     at: dict[tuple[int, str], _Meter] = {}
@@ -64,6 +65,8 @@ def read_customers(
         if is_passive:
             passives.append(_passive(table, element, row, bus, phase, findings))
             continue
+        if not (is_empty(row, "forecast_min_w") and is_empty(row, "forecast_max_w")):
+            findings.append(Finding(element, "has a forecast and is not passive", "set passive to True, or leave the forecast empty"))
         meters.append(_Meter(element, row, bus, phase))
         at.setdefault((bus, phase), meters[-1])
     return [_customer(meter, findings) for meter in meters], passives
@@ -117,7 +120,13 @@ def _identity(element: str, row: Any) -> str:
 def _check_name(element: str, row: Any, names: dict[str, str], findings: Findings) -> None:
     name = _identity(element, row)
     if name in names:
-        findings.append(Finding(element, f"has the same name as {names[name]}: {name}", "give every customer its own name"))
+        findings.append(
+            Finding(
+                element,
+                f"has the same name as {names[name]}: {name}",
+                "give every customer its own name; other signs than A-Za-z0-9._- become -",
+            )
+        )
     names.setdefault(name, element)
 
 

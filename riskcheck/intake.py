@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from riskcheck.branches import hanging_lines, lines, transformers
-from riskcheck.columns import bus_at, flag, number, rows_in_service
+from riskcheck.columns import bus_at, check_spelling, flag, number, rows_in_service
 from riskcheck.customers import TABLES, read_customers
 from riskcheck.network import BadNetwork, Branch, Finding, Network
 from riskcheck.trafo3w import Star, stars
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 VOLTAGE_PU = (0.90, 1.10)  # EN 50160, of the nominal voltage
 INTERFACE_HALF_RANGE_PU = 0.02
+INTERFACE_COLUMNS = ("interface_min_pu", "interface_max_pu", "interface_export_w_max", "interface_import_w_max")
 NOMINAL_LV_V = 230.0
 READ_TABLES = {"bus", "line", "trafo", "trafo3w", "switch", "shunt", "ext_grid", *TABLES}
 PLACES = {"bus", "from_bus", "hv_bus", "bus_dc", "from_bus_dc"}  # a table with one of these columns is a part of the network
@@ -52,6 +53,9 @@ def from_pandapower(net: Any, *, name: str) -> Network:
     findings: list[Finding] = []
     _refuse_unmodelled(net, findings)
     phases = 3 if len(net.get("asymmetric_load", ())) or len(net.get("asymmetric_sgen", ())) else 1
+    check_spelling(net, ("line",), ("max_i_n_ka",), findings)
+    check_spelling(net, ("trafo",), ("tap_operator",), findings)
+    check_spelling(net, ("ext_grid",), INTERFACE_COLUMNS, findings)
     bus_of = _fuse_buses(net, findings)
     three_winding = stars(net, phases, bus_of, findings)
     branches = [*lines(net, phases, bus_of, findings), *transformers(net, phases, bus_of, findings)]

@@ -101,6 +101,14 @@ FAULTS: dict[str, tuple[Any, str]] = {
         lambda n: n.asymmetric_load.__setitem__("name", "twin"),
         "asymmetric_load 1: has the same name as asymmetric_load 0",
     ),
+    "a slip in a column": (
+        lambda n: n.asymmetric_load.__setitem__("rating_exports_w", 5_000),
+        "asymmetric_load.rating_exports_w: is no column that limex knows (rename it to rating_export_w, or to something else)",
+    ),
+    "a forecast of nobody": (
+        lambda n: n.asymmetric_load.__setitem__("forecast_min_w", -500),
+        "asymmetric_load 0: has a forecast and is not passive",
+    ),
     "failsafe over rating": (lambda n: n.asymmetric_load.__setitem__("failsafe_export_w", 40_000), "asymmetric_load 0: has export rating"),
     "fraction of a watt": (lambda n: n.asymmetric_load.__setitem__("rating_import_w", 1000.5), "asymmetric_load 0: has import rating"),
     "power factor": (lambda n: n.asymmetric_load.__setitem__("power_factor", 0.3), "asymmetric_load 0: has power factor 0.3"),
