@@ -19,6 +19,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from envelopes.allocate import InsecureFloorsError
 from envelopes.change import ChangeError, Difference, Taken, change_rows, difference, is_within, limit_w, limits_w, taken
 from envelopes.recourse import Settings, in_force
 from envelopes.refresh import InsecureAllocationError, Plan, plan
@@ -27,7 +28,7 @@ from exchange.commands import Command, Halt, Resume
 from exchange.engine import Engine
 from exchange.events import Event, Refused
 from gateway.worker import Worker, WorkerEndedError, WorkerError
-from riskcheck.linearise import build
+from riskcheck.linearise import Insecure, build
 from riskcheck.network import Network
 from riskcheck.polytope import Polytope
 
@@ -35,6 +36,22 @@ NETWORK_CHANGE = "network change"  # begins the reason of the halts that a chang
 AT_START = Difference("refresh", "the exchange was started with another network")
 BACK = Difference("refresh", "back to the network in force, after a change that failed")
 BUILD_PATIENCE_S = 1800.0
+
+
+class Unfit(NamedTuple):
+    """The worker's answer for a network that cannot carry the failsafe envelopes, which all others contain."""
+
+    detail: str
+    is_shown: bool  # False where the rows could not be computed, and so nothing is known to be secure
+
+
+class UnfitError(WorkerError):
+    """The same, raised here; `consequence` is for the operator."""
+
+    def __init__(self, unfit: Unfit) -> None:
+        super().__init__(unfit.detail)
+        how = "are not secure" if unfit.is_shown else "cannot be shown to be secure"
+        self.consequence = f"; the envelopes in force {how} on the new network: correct the file and send SIGHUP again"
 
 
 class Decided(NamedTuple):
@@ -86,20 +103,26 @@ async def change(exchange: Exchange, network: Network) -> Change:
     except (WorkerError, WorkerEndedError) as error:
         reason = f"{NETWORK_CHANGE} ({why.detail}) failed: {error}"
         await exchange.submit([Halt(area, None, reason)])
-        raise ChangeError(f"{reason}; the area is halted, and the old rows and envelopes are still in force") from error
+        then = error.consequence if isinstance(error, UnfitError) else ""
+        raise ChangeError(f"{reason}; the area is halted, and the old rows and envelopes are still in force{then}") from error
     finally:
         await worker.stop()
     return Change(why, taken(events))
 
 
 async def _planned(exchange: Exchange, worker: Worker, network: Network) -> Plan:
-    return await worker.call(BUILD_PATIENCE_S, planned, network, exchange.plan.area, exchange.plan.settings)
+    found = await worker.call(BUILD_PATIENCE_S, planned, network, exchange.plan.area, exchange.plan.settings)
+    if isinstance(found, Unfit):
+        raise UnfitError(found)
+    return found
 
 
-def planned(network: Network, area: str, settings: MarketSettings) -> Plan:
+def planned(network: Network, area: str, settings: MarketSettings) -> Plan | Unfit:
     """`envelopes.refresh.plan` for the worker: everything that is wrong with a network is a ValueError."""
     try:
         return plan(network, area, settings)
+    except (InsecureFloorsError, Insecure) as error:
+        return Unfit(str(error), isinstance(error, InsecureFloorsError))
     except InsecureAllocationError as error:
         raise ChangeError(str(error)) from error
 

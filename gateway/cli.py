@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OK, NO, BAD_INPUT, SURROUNDINGS, INTERRUPTED = 0, 1, 2, 3, 130
 PASSWORDS_HELP = "JSON object of customer -> password, for a configured broker"
-NETWORK_HELP = "a builtin network (default: %(default)s) or the path of a pandapower JSON file"
+NETWORK_HELP = "a builtin network (default: %(default)s), simbench:CODE or the path of a pandapower JSON file"
 
 
 class UsageError(Exception):
@@ -121,16 +121,15 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _envelopes(arguments: argparse.Namespace) -> int:
-    from envelopes import files
     from envelopes.refresh import allocate
-    from gateway.show import envelope_table, working
+    from gateway.show import envelope_document, envelope_table, working
     from riskcheck.linearise import build
 
     network = _network(arguments.network)
     with working(quiet=arguments.json) as progress:
         rows = build(network, progress=progress)
     allocation = allocate(network, rows)
-    document = files.encode(files.of(network, allocation))
+    document = envelope_document(network, allocation)
     if arguments.out is not None:
         _write(arguments.out, document)
     if arguments.json:
@@ -144,7 +143,7 @@ def _certify(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from envelopes import files
-    from gateway.show import certificate_table, working
+    from gateway.show import certificate_table, note_other_network, working
     from riskcheck.certify import certify
 
     network = _network(arguments.network)
@@ -152,6 +151,7 @@ def _certify(arguments: argparse.Namespace) -> int:
         export_w, import_w = files.read(arguments.envelopes, [customer.id for customer in network.customers])
     except files.BadEnvelopesError as error:
         raise UsageError(str(error)) from error
+    note_other_network(network, arguments.envelopes)
     with working(quiet=arguments.json) as progress:
         certificate = certify(network, export_w, import_w, seed=arguments.seed, effort=arguments.effort, progress=progress)
     if arguments.json:
@@ -168,7 +168,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from exchange.recovery import Batch
-    from gateway.show import counting
+    from gateway.show import counting, tell_verdict
     from replay import tape
     from replay.verify import verify
 
@@ -188,11 +188,8 @@ def _replay(arguments: argparse.Namespace) -> int:
             verdict = verify(arguments.journal, on_batch=lambda batch, total: tell(batch.number, total))
     if arguments.json:
         print(msgspec.json.encode(verdict).decode())
-    elif not arguments.tape:
-        print(f"{verdict.commands} commands in {verdict.batches} batches led to {verdict.events} events again, byte for byte")
-        print(f"{verdict.snapshots} snapshots met, invariants hold, digest {verdict.digest}")
-        if verdict.undigested:
-            print(f"{verdict.undigested} batch(es) had no stored digest: the process that wrote them was killed right after")
+    else:
+        tell_verdict(verdict, stderr=arguments.tape)
     return OK
 
 
@@ -354,10 +351,11 @@ def _certify_options(parser: argparse.ArgumentParser) -> None:
 
 def _replay_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("journal", type=Path, metavar="JOURNAL", help="a journal of `limex serve` or of a demo's report folder")
-    parser.add_argument("--tape", action="store_true", help="print every event as a sentence")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--tape", action="store_true", help="print every event as a sentence, and the verdict on stderr")
+    shape.add_argument("--json", action="store_true", help="the verdict, or the moment, as one JSON object")
     parser.add_argument("--until", type=_positive(int), metavar="BATCH", help="with --tape: stop printing after this batch")
     parser.add_argument("--at", metavar="MOMENT", help="show books, holdings and cash after this batch number, or at this UTC time")
-    parser.add_argument("--json", action="store_true", help="the verdict, or the moment, as one JSON object")
 
 
 LIMEX_TEXT = """limex: a real-time exchange on which homes trade the power limits of their electricity network.

@@ -123,7 +123,12 @@ async def _change(host: Host, source: str) -> None:
 
 async def _resume(host: Host) -> None:
     reasons = await host.resume()
-    _say("; ".join(f"resumed what was halted by {reason}" for reason in reasons) or "no halt of this area is the operator's to end")
+    if reasons:
+        _say("; ".join(f"resumed what was halted by {reason}" for reason in reasons))
+        return
+    standing = [reason for (area, _), reason in host.engine.halts.items() if area in (None, host.plan.area)]
+    stands = f"; what stands: {'; '.join(standing)}" if standing else ""
+    _say(f"no halt of this area is the operator's to end{stands}")
 
 
 def _say(text: str) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from envelopes.allocate import Allocation
+    from replay.verify import Verdict
     from riskcheck.certificate import Certificate, Corner, KindMargin
     from riskcheck.network import Network
     from riskcheck.polytope import Polytope
 
 PIPED_COLUMNS = 120  # where there is no terminal to tell its width
+NO_POINT = "no operating point: voltage collapse"
 LISTED_MAX = 60  # customers of a breaking corner
 KINDS = {"voltage_max": "over-voltage", "voltage_min": "under-voltage", "thermal": "thermal", "interface": "interface power"}
 
@@ -48,12 +52,31 @@ def _console(stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, width=PIPED_COLUMNS)
 
 
+def rows_are(network: Network) -> str:
+    """Which kind of rows `build` makes for it; docs/security.md says what each promises."""
+    from riskcheck.linearise import is_proven
+
+    return "proven" if is_proven(network) else "verified"
+
+
+def envelope_document(network: Network, allocation: Allocation) -> bytes:
+    """The envelopes as indented JSON that `envelopes.files` reads, with the kind of rows they were made with."""
+    import msgspec
+
+    from envelopes import files
+
+    document = msgspec.to_builtins(files.of(network, allocation)) | {"rows_are": rows_are(network)}
+    return msgspec.json.format(msgspec.json.encode(document), indent=2)
+
+
 def envelope_table(network: Network, rows: Polytope, allocation: Allocation) -> None:
     """One line per customer: limits, ratings, and what stops each."""
     from rich.table import Table
 
     n = len(network.customers)
-    table = Table(title=f"Max-min envelopes of {network.name}: {n} customers, {rows.n_rows} rows of {rows.rows_given}")
+    kind = "proven" if rows_are(network) == "proven" else "verified by search (docs/security.md)"
+    counted = f"{n} customers, {rows.n_rows} rows of {rows.rows_given}"
+    table = Table(title=f"Max-min envelopes of {network.name}: {counted}\nrows: {kind}")
     table.add_column("customer")
     for heading in ("export W", "import W"):
         table.add_column(heading, justify="right")
@@ -65,6 +88,19 @@ def envelope_table(network: Network, rows: Polytope, allocation: Allocation) -> 
     _console().print(table)
 
 
+def note_other_network(network: Network, path: Path) -> None:
+    """Says on stderr when an envelope file, already found readable, carries the hash of another network."""
+    import msgspec
+
+    from envelopes import files
+
+    if path.suffix.lower() == ".csv" or not path.is_file():  # a pipe is read once
+        return
+    made_for = msgspec.json.decode(path.read_bytes(), type=files.EnvelopeFile).network_hash
+    if made_for not in ("", network.content_hash):
+        print(f"note: these envelopes were computed for another network (hash {made_for[:16]})", file=sys.stderr)
+
+
 def certificate_table(network: Network, certificate: Certificate) -> None:
     """The certificate as a person reads it: the smallest margin of each kind of limit; the breaking corner when there is one."""
     from rich.table import Table
@@ -74,15 +110,25 @@ def certificate_table(network: Network, certificate: Certificate) -> None:
     for heading in ("limit", "smallest margin", "where", "corner", "found by"):
         table.add_column(heading)
     for one in certificate.kinds:
-        table.add_row(KINDS[one.kind], _amount(one.margin, one.unit, "+"), _where(network, one), _corner(one.corner), one.strategy)
+        found = ("none", NO_POINT) if _is_collapsed(one) else (_amount(one.margin, one.unit, "+"), _where(network, one))
+        table.add_row(KINDS[one.kind], *found, _corner(one.corner), one.strategy)
     console.print(table)
     console.print("tried: " + ", ".join(f"{points} {name}" for name, points in certificate.points_by_strategy.items()), highlight=False)
     verdict = "[green]secure[/green]: the search found no point that breaks a limit" if certificate.secure else "[red]NOT secure[/red]"
     console.print(f"{verdict} (seed {certificate.seed}, {certificate.effort} search, network {certificate.network_hash[:16]})")
     if not certificate.secure:
         corner = certificate.worst_corner
-        console.print(f"breaking corner ({certificate.worst_kind}): {_corner(corner)}", highlight=False)
+        is_collapsed = any(one.kind == certificate.worst_kind and _is_collapsed(one) for one in certificate.kinds)
+        broken = NO_POINT if is_collapsed else certificate.worst_kind
+        console.print(f"breaking corner ({broken}): {_corner(corner)}", highlight=False)
         console.print(_powers(network, corner), highlight=False)
+
+
+def _is_collapsed(one: KindMargin) -> bool:
+    """Whether its corner has no power flow: then its value and element stand for nothing."""
+    from riskcheck.certify import COLLAPSED
+
+    return one.margin == COLLAPSED
 
 
 def _where(network: Network, one: KindMargin) -> str:
@@ -121,6 +167,19 @@ def summary_table(rows: Iterable[tuple[str, str]], problems: Sequence[str]) -> N
         console.print(f"[red]PROBLEM[/red] {problem}")
     if not problems:
         console.print("[green]no violation, no lost acknowledgement, no difference in replay[/green]")
+
+
+def tell_verdict(verdict: Verdict, stderr: bool) -> None:
+    """What a replay proved; on stderr where stdout has the tape, which is written out first."""
+    lines = [
+        f"{verdict.commands} commands in {verdict.batches} batches led to {verdict.events} events again, byte for byte",
+        f"{verdict.snapshots} snapshots met, invariants hold, digest {verdict.digest}",
+    ]
+    if verdict.undigested:
+        why = "the process that wrote them was killed right after, or is still writing"
+        lines.append(f"{verdict.undigested} batch(es) had no stored digest: {why}")
+    sys.stdout.flush()
+    print("\n".join(lines), file=sys.stderr if stderr else sys.stdout)
 
 
 def moment_tables(found: dict[str, Any]) -> None:

@@ -48,6 +48,7 @@ def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str])
         (["serve", "--area", "a/b"], "'a/b' is not a name"),
         (["serve", "--broker", "broker.lan"], "mqtt://user:password@host:port"),
         (["demo", "--broker", "mqtt://broker.lan:port"], "is not a number"),
+        (["replay", "j.sqlite", "--tape", "--json"], "--json: not allowed with argument --tape"),
         (["replay", "j.sqlite", "--tapes"], "unrecognized arguments: --tapes"),
     ],
 )
@@ -80,19 +81,31 @@ def test_envelopes_of_limex_are_certified_and_doubled_ones_are_broken_with_the_c
 ) -> None:
     path = tmp_path / "envelopes.json"
     assert main(["envelopes", NETWORK, "--out", str(path)]) == 0
-    assert "stopped by" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "stopped by" in said
+    assert "rows: proven" in said or "rows: verified by search (docs/security.md)" in said
     assert main(["certify", NETWORK, str(path), "--effort", "quick", "--json"]) == 0
     certificate = json.loads(capsys.readouterr().out)
     assert certificate["secure"]
     document = json.loads(path.read_text())
+    assert document["rows_are"] in ("proven", "verified")
+    document["network_hash"] = "f" * 64
     for envelope in document["envelopes"]:
         envelope["export_w"] *= 2
         envelope["import_w"] *= 2
     path.write_text(json.dumps(document))
     assert main(["certify", NETWORK, str(path), "--effort", "quick"]) == 1
-    said = capsys.readouterr().out
-    assert "NOT secure" in said
-    assert "breaking corner" in said
+    shown = capsys.readouterr()
+    assert "NOT secure" in shown.out
+    assert "breaking corner" in shown.out
+    assert "note: these envelopes were computed for another network (hash ffffffffffffffff)" in shown.err
+    for envelope in document["envelopes"]:
+        envelope["import_w"] = 2_000_000
+    path.write_text(json.dumps(document))
+    assert main(["certify", NETWORK, str(path), "--effort", "quick"]) == 1
+    collapsed = capsys.readouterr().out
+    assert "no operating point: voltage collapse" in " ".join(collapsed.split())
+    assert "200.00 %" not in collapsed
 
 
 def test_envelope_files_with_mistakes_have_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +121,11 @@ def test_replay_proves_prints_and_refuses(tmp_path: Path, capsys: pytest.Capture
     assert main(["replay", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["commands"] == 4
     assert main(["replay", str(path), "--tape"]) == 0
-    assert "alice alice-1: sell 10 W export" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "alice alice-1: sell 10 W export" in said.out
+    assert "byte for byte" not in said.out
+    assert "4 commands in" in said.err
+    assert "invariants hold, digest" in said.err
     assert main(["replay", str(path), "--at", "1", "--json"]) == 0
     holdings = json.loads(capsys.readouterr().out)["areas"]["lv"]["intervals"]["0"]["holdings"]
     assert holdings["alice"] == {"export_w": 5 * 10**7, "import_w": 5 * 10**7}
@@ -165,6 +182,12 @@ def test_serve_takes_a_changed_network_by_a_signal_and_no_broken_one(tmp_path: P
     said = said_after(signal.SIGHUP, *outcomes)
     assert "network changed: line 0 carries 120 -> 60 A: " in said
     assert " W taken from 3 customer(s) in " in said
+    pp.to_json(village(rating_a=0.5), str(source))
+    said = said_after(signal.SIGHUP, *outcomes)
+    assert "the envelopes in force are not secure on the new network: correct the file and send SIGHUP again" in said
+    assert "end; what stands: network change" in said_after(signal.SIGUSR1, "no halt", "resumed")
+    pp.to_json(village(rating_a=60.0), str(source))
+    assert "back to the network in force" in said_after(signal.SIGHUP, *outcomes)
     source.write_text('{"a": 1}')
     assert "cannot be used, the network in force stays" in said_after(signal.SIGHUP, *outcomes)
     assert "no halt of this area" in said_after(signal.SIGUSR1, "no halt", "resumed")
