@@ -36,6 +36,7 @@ BEFORE_MS = START_MS - SCHEDULE.open_lead_ms - 1
 
 class Area:
     area = "lv"
+    rows = ROWS
 
     def opening(self) -> tuple[OpenArea, InstallRows]:
         return OpenArea("lv", MarketSettings(), TERMS), InstallRows("lv", ROWS.to_bytes())
