@@ -7,12 +7,14 @@ why. The reader (`riskcheck/intake.py`) changes nothing.
 from __future__ import annotations
 
 import difflib
+import random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIMBENCH_PREFIX = "simbench:"
+DRAW = 1
 
 # The IEEE European LV feeder carries 421 A for each of its ten cable types, from 4.5 to 225 mm2: a placeholder. These are
 # ours, in ampere, rounded from what makers state for cables of that cross-section laid direct in the ground.
@@ -47,10 +49,17 @@ def _lv_schutterwald() -> Any:
 
 
 def _pandapower(function: str) -> Callable[[], Any]:
+    """Some of pandapower's makers draw lines from the shared random generator: seeded here, so that a name is one network."""
+
     def make() -> Any:
         import pandapower.networks as networks
 
-        return getattr(networks, function)()
+        state = random.getstate()
+        random.seed(DRAW)
+        try:
+            return getattr(networks, function)()
+        finally:
+            random.setstate(state)
 
     return make
 

@@ -197,6 +197,10 @@ FAULTS: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
+def test_a_builtin_name_is_one_network() -> None:
+    assert load("kerber-vorstadt").content_hash == load("kerber-vorstadt").content_hash
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_bad_data_is_a_finding_with_element_problem_and_remedy(fault: str) -> None:
     plant, expected = FAULTS[fault]
