@@ -9,12 +9,20 @@ POWER_W_MAX = 2**31 - 1
 PRICE_MCT_MAX = 10**9
 MS_PER_HOUR = 3_600_000
 SELF_TRADE = ("cancel_incoming", "allow")
+MATCHING = ("one_to_one", "exchange_rate")
+PRICING = ("pay_as_bid", "uniform")
+FIXED_SETTINGS = ("interval_ms", "tick_mct", "lot_w", "self_trade", "matching")  # what cannot be amended while an area lives
 
 
 class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Rules of one area's market. Prices in milli-cents per kWh of envelope, power in watts, time in milliseconds.
 
-    `compensation_mct` is what the operator pays for a holding that it has to lower, where the book has no trade to tell a price.
+    `compensation_mct` is the most that the operator pays for a holding that it has to lower, and what it pays where the book has no
+    trade to tell a price. `matching`: watts against as many watts of the same direction, or at network exchange rates (docs/market.md).
+    `sweeps`: the node asks the solver for joint fills. `call_auctions`: a halt, a freeze and a volatility pause end in an auction,
+    which clears at `auction_pricing`. `collar_mct`: how far an order's price may lie from the book's last trade; `pause_mct`: how far
+    trades may move from the first one before the interval goes back to an auction. A customer may send `requests_free` orders and
+    replacements in an interval, and `requests_per_trade` more for each of its trades. 0 switches these four off.
     """
 
     interval_ms: int = 900_000
@@ -24,6 +32,14 @@ class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
     price_mct_max: int = 100_000
     self_trade: str = "cancel_incoming"
     compensation_mct: int = 10_000
+    matching: str = "one_to_one"
+    sweeps: bool = False
+    call_auctions: bool = False
+    auction_pricing: str = "pay_as_bid"
+    collar_mct: int = 0
+    pause_mct: int = 0
+    requests_free: int = 0
+    requests_per_trade: int = 0
 
     def problems(self) -> list[str]:
         found = []
@@ -37,6 +53,13 @@ class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
             found.append(f"compensation_mct {self.compensation_mct} is outside [0, {PRICE_MCT_MAX}]")
         if self.self_trade not in SELF_TRADE:
             found.append(f"self_trade {self.self_trade!r} is none of {', '.join(SELF_TRADE)}")
+        if self.matching not in MATCHING:
+            found.append(f"matching {self.matching!r} is none of {', '.join(MATCHING)}")
+        if self.auction_pricing not in PRICING:
+            found.append(f"auction_pricing {self.auction_pricing!r} is none of {', '.join(PRICING)}")
+        for name in ("collar_mct", "pause_mct", "requests_free", "requests_per_trade"):
+            if not 0 <= getattr(self, name) <= PRICE_MCT_MAX:
+                found.append(f"{name} {getattr(self, name)} is outside [0, {PRICE_MCT_MAX}]")
         return found
 
 

@@ -20,10 +20,15 @@ Direction = Literal["export", "import"]
 Side = Literal["buy", "sell"]
 TimeInForce = Literal["gate", "until", "ioc", "fok"]
 ChangeCause = Literal["topology", "limits", "audit", "recourse", "refresh"]
+Phase = Literal["announced", "auction", "continuous", "frozen", "closed", "delivery"]
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True, tag="place", gc=False):
-    """A limit order; its `request_id` becomes the order's id. `until_ms` counts only with time in force `until`."""
+    """A limit order; its `request_id` becomes the order's id. `until_ms` counts only with time in force `until`.
+
+    `display_w` > 0 makes an iceberg: so much is shown, and matched in turn, at a time. `intervals` > 1 makes a block order: the same
+    watts in so many intervals from `interval_ms` on, all of them or none, at `price_mct` on average.
+    """
 
     area: str
     customer: str
@@ -35,6 +40,8 @@ class Place(msgspec.Struct, frozen=True, array_like=True, tag="place", gc=False)
     price_mct: int
     time_in_force: TimeInForce = "gate"
     until_ms: int = 0
+    display_w: int = 0
+    intervals: int = 1
 
 
 class Replace(msgspec.Struct, frozen=True, array_like=True, tag="replace", gc=False):
@@ -87,13 +94,23 @@ class InstallRows(msgspec.Struct, frozen=True, array_like=True, tag="install_row
 
 
 class OpenInterval(msgspec.Struct, frozen=True, array_like=True, tag="open_interval"):
-    """Opens both books of an interval with the allocation, in the order of the area's customers."""
+    """Both books of an interval with the allocation, in the order of the area's customers. Orders are taken from phase `auction` on."""
 
     area: str
     interval_ms: int
     rows_hash: str
     export_w: tuple[int, ...]
     import_w: tuple[int, ...]
+    phase: Literal["announced", "auction", "continuous"] = "continuous"
+
+
+class EnterPhase(msgspec.Struct, frozen=True, array_like=True, tag="enter_phase", gc=False):
+    """Moves an interval on in its life (the table of moves is in docs/market.md). An auction is left by an Uncross that ends it."""
+
+    area: str
+    interval_ms: int
+    phase: Phase
+    reason: str
 
 
 class CloseGate(msgspec.Struct, frozen=True, array_like=True, tag="close_gate", gc=False):
@@ -111,14 +128,15 @@ class RetireInterval(msgspec.Struct, frozen=True, array_like=True, tag="retire_i
 
 
 class Halt(msgspec.Struct, frozen=True, array_like=True, tag="halt", gc=False):
-    """Stops placing, replacing and matching; cancels still work. None means all areas, all intervals.
+    """Stops placing, replacing and matching; cancels still work. None means all areas, all intervals, both books.
 
-    The halt of one interval ends when the interval is retired (in the last area that has it).
+    The halt of one interval ends when the interval is retired (in the last area that has it). A `direction` needs an interval.
     """
 
     area: str | None
     interval_ms: int | None
     reason: str
+    direction: Direction | None = None
 
 
 class Resume(msgspec.Struct, frozen=True, array_like=True, tag="resume", gc=False):
@@ -126,6 +144,69 @@ class Resume(msgspec.Struct, frozen=True, array_like=True, tag="resume", gc=Fals
 
     area: str | None
     interval_ms: int | None
+    reason: str
+    direction: Direction | None = None
+
+
+class Suspend(msgspec.Struct, frozen=True, array_like=True, tag="suspend", gc=False):
+    """The kill switch: cancels all orders of a customer, or (None) of all, and takes no new ones. Cancels still work."""
+
+    area: str
+    customer: str | None
+    reason: str
+
+
+class Reinstate(msgspec.Struct, frozen=True, array_like=True, tag="reinstate", gc=False):
+    """Takes back the suspension of the same scope."""
+
+    area: str
+    customer: str | None
+    reason: str
+
+
+class AmendTerms(msgspec.Struct, frozen=True, array_like=True, tag="amend_terms", gc=False):
+    """Other bounds for a customer's orders. Ratings and failsafe cannot change while the area lives."""
+
+    area: str
+    customer: str
+    order_w_max: int
+    open_orders_max: int
+    reason: str
+
+
+class AmendSettings(msgspec.Struct, frozen=True, array_like=True, tag="amend_settings"):
+    """Other rules for an area; `bounds.FIXED_SETTINGS` must stay as they are. Orders at rest keep their prices."""
+
+    area: str
+    settings: MarketSettings
+    reason: str
+
+
+class Withhold(msgspec.Struct, frozen=True, array_like=True, tag="withhold", gc=False):
+    """An order of the operator for headroom of one row. One watt of it is one watt of the right that uses the row most.
+
+    `sell` takes up to `quantity_w` of what is left over out of the row and offers it at `price_mct`; `buy` wants so much back from
+    the market. The row is named as events name it. Bought and unsold headroom stays withheld until it is released.
+    """
+
+    area: str
+    request_id: str
+    interval_ms: int
+    kind: str
+    element: str
+    phase: str
+    side: Side
+    quantity_w: int
+    price_mct: int
+    reason: str
+
+
+class Release(msgspec.Struct, frozen=True, array_like=True, tag="release", gc=False):
+    """Cancels what is open of a Withhold and gives everything that it still withholds back to the row."""
+
+    area: str
+    request_id: str
+    interval_ms: int
     reason: str
 
 
@@ -141,20 +222,14 @@ class DeviceSetting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: int
 
 
-class OrderRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An order by its owner and the owner's id for it."""
-
-    customer: str
-    order_id: str
-
-
 class ChangeRows(msgspec.Struct, frozen=True, array_like=True, tag="change_rows"):
     """New rows, installed before, for an interval that is open or in delivery.
 
     Every right's holding becomes min(holding, `limit_w`), by right: exports, then imports. The limits must be secure in the new rows,
-    and what is lower is secure too: so a proposal cannot be stale, whatever traded since it was computed. `settings` are all that is
-    in force from now on (none where empty). The resting orders of `wake` are then matched again, in this order. `replaces_hash` names
-    the rows that the proposal was made from: it is refused where others are in force by now. Empty replaces whatever is.
+    and what is lower is secure too: so a proposal cannot be stale, whatever traded since it was computed. Then every holding grows by
+    `raise_w` (none where empty): refused where that is not secure, or no longer fits below the rating. `settings` are all that is
+    in force from now on (none where empty). `replaces_hash` names the rows that the proposal was made from: it is refused where others
+    are in force by now. Empty replaces whatever is. Orders that were blocked are woken.
     """
 
     area: str
@@ -164,8 +239,37 @@ class ChangeRows(msgspec.Struct, frozen=True, array_like=True, tag="change_rows"
     cause: ChangeCause
     detail: str
     settings: tuple[DeviceSetting, ...] = ()
-    wake: tuple[OrderRef, ...] = ()
+    raise_w: tuple[int, ...] = ()
     replaces_hash: str = ""
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a proposal does to one right: watts received (positive) or given (negative)."""
+
+    right: int
+    change_w: int
+
+
+class Sweep(msgspec.Struct, frozen=True, array_like=True, tag="sweep"):
+    """A Place together with a solver's proposal for what is to trade at once when it comes. The engine takes the proposal where it
+    is secure, fair and worth more than the pairwise match, and else matches as if there were none."""
+
+    place: Place
+    changes: tuple[Change, ...]
+
+
+class Uncross(msgspec.Struct, frozen=True, array_like=True, tag="uncross"):
+    """A solver's proposal for the orders that rest in an interval: to end its auction, or to trade what pairs cannot.
+
+    `row_price_mct`: with uniform pricing, the price of each row (in force: `rows_hash`) per kWh of the right that uses it most.
+    """
+
+    area: str
+    interval_ms: int
+    rows_hash: str
+    changes: tuple[Change, ...]
+    ends_auction: bool = False
+    row_price_mct: tuple[int, ...] = ()
 
 
 class Advance(msgspec.Struct, frozen=True, array_like=True, tag="advance", gc=False):
@@ -175,5 +279,8 @@ class Advance(msgspec.Struct, frozen=True, array_like=True, tag="advance", gc=Fa
 
 
 CustomerCommand = Place | Replace | Cancel | MassCancel
-OperatorCommand = OpenArea | InstallRows | OpenInterval | CloseGate | RetireInterval | Halt | Resume | ChangeRows | Advance
-Command = CustomerCommand | OperatorCommand
+OperatorCommand = (
+    OpenArea | InstallRows | OpenInterval | EnterPhase | CloseGate | RetireInterval | Halt | Resume | Suspend | Reinstate | AmendTerms
+    | AmendSettings | Withhold | Release | ChangeRows | Uncross | Advance
+)  # fmt: skip
+Command = CustomerCommand | Sweep | OperatorCommand

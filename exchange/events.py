@@ -2,7 +2,7 @@
 
 A trade is a list of legs. A leg says which right of which customer changed by how many watts and what cash moved; how many
 legs there are, and whether the watts of the legs cancel out, is the matching rule's business and nobody else's. What always
-holds: cash sums to zero over the legs, and the holdings after the trade satisfy every row.
+holds: cash sums to zero over the legs and the operator, and the holdings after the trade satisfy every row.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ from typing import Literal
 
 import msgspec
 
-from exchange.commands import ChangeCause, DeviceSetting, Direction, Side
+from exchange.bounds import MarketSettings
+from exchange.commands import ChangeCause, DeviceSetting, Direction, Phase, Side
 
-CancelCause = Literal["request", "replace", "mass", "disconnect", "silence", "gate", "expired", "ioc", "fok", "self_trade", "rebased"]
+CancelCause = Literal[
+    "request", "replace", "mass", "disconnect", "silence", "gate", "expired", "ioc", "fok", "self_trade", "rebased",
+    "remainder", "suspended", "released",
+]  # fmt: skip
+TradeKind = Literal["pair", "leftover", "sweep", "uncross", "block"]
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True, tag="accepted", gc=False):
@@ -28,6 +33,8 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True, tag="accepted", gc=
     side: Side
     quantity_w: int
     price_mct: int
+    shown_w: int
+    intervals: int
 
 
 class Replaced(msgspec.Struct, frozen=True, array_like=True, tag="replaced", gc=False):
@@ -45,12 +52,14 @@ class Replaced(msgspec.Struct, frozen=True, array_like=True, tag="replaced", gc=
     open_w: int
     price_mct: int
     kept_priority: bool
+    shown_w: int
 
 
 class Leg(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One party's part in a trade. `change_w` > 0 was received, < 0 given; `cash_mct` > 0 was earned, < 0 paid.
 
-    `open_w` is what stays open of the order, `holding_w` the limit after the leg.
+    `open_w` is what stays open of the order, `shown_w` what of it anyone may see, `holding_w` the limit after the leg. A leg of the
+    operator (customer `~operator`) is headroom of a row: its holding is what stays withheld under the order.
     """
 
     customer: str
@@ -62,21 +71,28 @@ class Leg(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cash_mct: int
     open_w: int
     holding_w: int
+    shown_w: int
 
 
 class Traded(msgspec.Struct, frozen=True, array_like=True, tag="traded", gc=False):
-    """Leg 0 belongs to the incoming order (taker), the others to resting orders (makers), at the makers' prices."""
+    """Leg 0 belongs to the incoming order (taker), the others to resting orders (makers), at the makers' prices.
+
+    `leftover` has one leg: headroom that nobody holds, for nothing. In an `uncross` all rested, and every leg has its own price.
+    `operator_mct` is what is left of the cash: with the legs' cash it sums to zero.
+    """
 
     sequence: int
     area: str
     interval_ms: int
     legs: tuple[Leg, ...]
+    kind: TradeKind = "pair"
+    operator_mct: int = 0
 
 
 class Blocked(msgspec.Struct, frozen=True, array_like=True, tag="blocked", gc=False):
-    """An order crossed another, and the network has no room for (all of) the trade. It stays in the book.
+    """An order crossed another, and the network has no room for (all of) the trade. It stays in the book until something gives way.
 
-    The row's kind, element and phase; of `wanted_w` only `secure_w`, in whole lots, were secure (and traded).
+    The row's kind, element and phase; of `wanted_w` only `secure_w` could trade (and did).
     """
 
     sequence: int
@@ -151,12 +167,14 @@ class IntervalOpened(msgspec.Struct, frozen=True, array_like=True, tag="interval
     customers: tuple[str, ...]
     export_w: tuple[int, ...]
     import_w: tuple[int, ...]
+    phase: Phase
 
 
 class RowsChanged(msgspec.Struct, frozen=True, array_like=True, tag="rows_changed"):
     """New rows, `rows` of them, are in force in the interval, with these device settings and no others.
 
-    What they cost follows: for each right in turn the sales that no longer fit as `Cancelled`, then its `Rebased`.
+    What they cost and bring follows: for each right in turn the sales that no longer fit as `Cancelled`, then its `Rebased`; after
+    all of them each right's `Raised`.
     """
 
     sequence: int
@@ -184,6 +202,57 @@ class Rebased(msgspec.Struct, frozen=True, array_like=True, tag="rebased", gc=Fa
     holding_w: int
 
 
+class Raised(msgspec.Struct, frozen=True, array_like=True, tag="raised", gc=False):
+    """The operator had more room to share out: a holding grew by `quantity_w` to `holding_w`."""
+
+    sequence: int
+    area: str
+    interval_ms: int
+    customer: str
+    direction: Direction
+    quantity_w: int
+    cause: ChangeCause
+    holding_w: int
+
+
+class PhaseEntered(msgspec.Struct, frozen=True, array_like=True, tag="phase_entered", gc=False):
+    """An interval moved on, by command or (a volatility pause) by its own trades. Gate closure and retirement have their own events."""
+
+    sequence: int
+    area: str
+    interval_ms: int
+    phase: Phase
+    reason: str
+
+
+class Uncrossed(msgspec.Struct, frozen=True, array_like=True, tag="uncrossed", gc=False):
+    """The orders at rest were matched together; what traded follows as one Traded. `is_proposal`: as proposed, not pair by pair.
+
+    `welfare_mct`: what buyers would have paid at most, less what sellers asked at least, over the interval.
+    """
+
+    sequence: int
+    area: str
+    interval_ms: int
+    is_proposal: bool
+    ends_auction: bool
+    welfare_mct: int
+
+
+class Shown(msgspec.Struct, frozen=True, array_like=True, tag="shown", gc=False):
+    """An iceberg's shown part was used up: `shown_w` more of it is shown, last in its price."""
+
+    sequence: int
+    area: str
+    customer: str
+    order_id: str
+    interval_ms: int
+    direction: Direction
+    side: Side
+    price_mct: int
+    shown_w: int
+
+
 class GateClosed(msgspec.Struct, frozen=True, array_like=True, tag="gate_closed", gc=False):
     sequence: int
     area: str
@@ -196,17 +265,101 @@ class IntervalRetired(msgspec.Struct, frozen=True, array_like=True, tag="interva
     interval_ms: int
 
 
+class Settled(msgspec.Struct, frozen=True, array_like=True, tag="settled"):
+    """The account of an interval when it is retired. Watts by right (exports, then imports), cash by customer.
+
+    holding = allocation + raised + bought - sold - rebased, by right. `cash_mct` holds `compensated_mct`. The operator earned
+    `operator_mct`, its orders for headroom included: with the customers' cash it sums to zero.
+    """
+
+    sequence: int
+    area: str
+    interval_ms: int
+    customers: tuple[str, ...]
+    allocation_w: tuple[int, ...]
+    raised_w: tuple[int, ...]
+    bought_w: tuple[int, ...]
+    sold_w: tuple[int, ...]
+    rebased_w: tuple[int, ...]
+    cash_mct: tuple[int, ...]
+    compensated_mct: tuple[int, ...]
+    operator_mct: int
+
+
 class Halted(msgspec.Struct, frozen=True, array_like=True, tag="halted", gc=False):
     sequence: int
     area: str | None
     interval_ms: int | None
     reason: str
+    direction: Direction | None
 
 
 class Resumed(msgspec.Struct, frozen=True, array_like=True, tag="resumed", gc=False):
     sequence: int
     area: str | None
     interval_ms: int | None
+    reason: str
+    direction: Direction | None
+
+
+class Suspended(msgspec.Struct, frozen=True, array_like=True, tag="suspended", gc=False):
+    """`customer` None: all. Their orders were cancelled before."""
+
+    sequence: int
+    area: str
+    customer: str | None
+    reason: str
+
+
+class Reinstated(msgspec.Struct, frozen=True, array_like=True, tag="reinstated", gc=False):
+    sequence: int
+    area: str
+    customer: str | None
+    reason: str
+
+
+class TermsAmended(msgspec.Struct, frozen=True, array_like=True, tag="terms_amended", gc=False):
+    sequence: int
+    area: str
+    customer: str
+    order_w_max: int
+    open_orders_max: int
+    reason: str
+
+
+class SettingsAmended(msgspec.Struct, frozen=True, array_like=True, tag="settings_amended"):
+    sequence: int
+    area: str
+    settings: MarketSettings
+    reason: str
+
+
+class Withheld(msgspec.Struct, frozen=True, array_like=True, tag="withheld", gc=False):
+    """An order of the operator was taken in; its trades follow. `holding_w` of the row are withheld under it now."""
+
+    sequence: int
+    area: str
+    request_id: str
+    interval_ms: int
+    kind: str
+    element: str
+    phase: str
+    side: Side
+    quantity_w: int
+    price_mct: int
+    holding_w: int
+    reason: str
+
+
+class Released(msgspec.Struct, frozen=True, array_like=True, tag="released", gc=False):
+    """`released_w` that were withheld are the row's headroom again; `cancelled_w` of the order were still open."""
+
+    sequence: int
+    area: str
+    request_id: str
+    interval_ms: int
+    released_w: int
+    cancelled_w: int
     reason: str
 
 
@@ -239,5 +392,6 @@ class Repeated(msgspec.Struct, frozen=True, array_like=True, tag="repeated", gc=
 
 Event = (
     Accepted | Replaced | Traded | Blocked | Cancelled | MassCancelled | Rejected | Repeated | AreaOpened | RowsInstalled
-    | IntervalOpened | RowsChanged | Rebased | GateClosed | IntervalRetired | Halted | Resumed | Advanced | Refused
+    | IntervalOpened | RowsChanged | Rebased | Raised | PhaseEntered | Uncrossed | Shown | GateClosed | Settled | IntervalRetired
+    | Halted | Resumed | Suspended | Reinstated | TermsAmended | SettingsAmended | Withheld | Released | Advanced | Refused
 )  # fmt: skip
