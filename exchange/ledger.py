@@ -23,7 +23,7 @@ def cash_of(quantity_w: int, price_mct: int, interval_ms: int) -> int:
 
 
 class Ledger:
-    """Lists are indexed by right; `cash_mct` by customer (position) with the operator last, `compensated_mct`, a part of it, by customer."""
+    """Lists are indexed by right; `cash_mct` by customer (position), the operator last. `compensated_mct`, by customer, is part of it."""
 
     __slots__ = (
         "allocation_w", "bought_w", "cash_mct", "compensated_mct", "failsafe_w", "holding_w", "offered_w", "raised_w", "rating_w",
