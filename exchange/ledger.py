@@ -63,6 +63,16 @@ class Ledger:
         self.holding_w.append(holding_w)
         return len(self.holding_w) - 1
 
+    def drop_rights(self) -> None:
+        """The operator's rights end; nothing may be held, offered or wanted under them. Their cash stays."""
+        n = self.customers_rights
+        assert not (any(self.holding_w[n:]) or any(self.offered_w[n:]) or any(self.wanted_w[n:])), "the operator still holds headroom"
+        for kept in (
+            self.allocation_w, self.failsafe_w, self.rating_w, self.holding_w, self.raised_w, self.bought_w, self.sold_w, self.rebased_w,
+            self.offered_w, self.wanted_w,
+        ):  # fmt: skip
+            del kept[n:]
+
     def sellable_w(self, right: int) -> int:
         return self.holding_w[right] - self.offered_w[right] - self.failsafe_w[right]
 

@@ -1,6 +1,8 @@
-"""What the operator, the clock and the refresh order: areas, rows, intervals, gates, halts and time. Refused or done whole.
+"""What opens the market and drives its clock: areas, rows, intervals and time. Refused or done whole.
 
-Handlers are functions of (engine, command, events), listed in HANDLERS; the engine binds them beside its own.
+Handlers are functions of (engine, command, events), listed in HANDLERS; the engine binds them beside its own. How an operator's
+command is refused, and how it finds the area and the interval that it names, is here for all files with such handlers: the life of
+an interval (`phases.py`), the operator's hand (`control.py`), rows that change (`rebase.py`), headroom of the operator and proposals.
 """
 
 from __future__ import annotations
@@ -9,19 +11,28 @@ import heapq
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from exchange.commands import Advance, CloseGate, Halt, InstallRows, OpenArea, OpenInterval, OperatorCommand, Resume, RetireInterval
-from exchange.events import (
-    Advanced,
-    AreaOpened,
-    Event,
-    GateClosed,
-    Halted,
-    IntervalOpened,
-    IntervalRetired,
-    Refused,
-    Resumed,
-    RowsInstalled,
+from exchange.book import Order
+from exchange.commands import (
+    Advance,
+    AmendSettings,
+    AmendTerms,
+    ChangeRows,
+    CloseGate,
+    EnterPhase,
+    Halt,
+    InstallRows,
+    OpenArea,
+    OpenInterval,
+    OperatorCommand,
+    Reinstate,
+    Release,
+    Resume,
+    RetireInterval,
+    Suspend,
+    Uncross,
+    Withhold,
 )
+from exchange.events import Advanced, AreaOpened, Event, IntervalOpened, Refused, RowsInstalled
 from exchange.ledger import Ledger
 from exchange.market import Area, Interval
 from exchange.rejects import Reason
@@ -30,6 +41,45 @@ from riskcheck.polytope import Polytope
 
 if TYPE_CHECKING:
     from exchange.engine import Engine
+
+InInterval = EnterPhase | RetireInterval | ChangeRows | Withhold | Release | Uncross
+InArea = InInterval | InstallRows | OpenInterval | Suspend | Reinstate | AmendTerms | AmendSettings
+InAreas = CloseGate | Halt | Resume
+
+
+def refuse(engine: Engine, command: OperatorCommand, reason: Reason, detail: str, events: list[Event]) -> None:
+    """Nothing changes, and the operator is told why."""
+    tag = command.__struct_config__.tag
+    events.append(Refused(engine.sequence + 1, str(tag), reason.value, detail))
+
+
+def find_area(engine: Engine, command: InArea, events: list[Event]) -> Area | None:
+    """The area that a command names; None when it is refused already."""
+    area = engine.areas.get(command.area)
+    if area is None:
+        refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+    return area
+
+
+def find_areas(engine: Engine, command: InAreas, events: list[Event]) -> list[Area] | None:
+    """The area that a command names, or (None) all by name; None when it is refused already."""
+    if command.area is not None and command.area not in engine.areas:
+        refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+        return None
+    names = sorted(engine.areas) if command.area is None else [command.area]
+    return [engine.areas[name] for name in names]
+
+
+def find_interval(engine: Engine, command: InInterval, events: list[Event]) -> tuple[Area, Interval] | None:
+    """The area and the interval that a command names; None when it is refused already."""
+    area = find_area(engine, command, events)
+    if area is None:
+        return None
+    interval = area.intervals.get(command.interval_ms)
+    if interval is None:
+        refuse(engine, command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open", events)
+        return None
+    return area, interval
 
 
 def open_area(engine: Engine, command: OpenArea, events: list[Event]) -> None:
@@ -51,9 +101,9 @@ def open_area(engine: Engine, command: OpenArea, events: list[Event]) -> None:
 
 def install_rows(engine: Engine, command: InstallRows, events: list[Event]) -> None:
     """Rows are kept while an interval needs them, and the newest until newer ones come."""
-    area = engine.areas.get(command.area)
+    area = find_area(engine, command, events)
     if area is None:
-        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+        return None
     try:
         polytope = Polytope.from_bytes(command.polytope)
     except ValueError as error:
@@ -68,9 +118,9 @@ def install_rows(engine: Engine, command: InstallRows, events: list[Event]) -> N
 
 
 def open_interval(engine: Engine, command: OpenInterval, events: list[Event]) -> None:
-    area = engine.areas.get(command.area)
+    area = find_area(engine, command, events)
     if area is None:
-        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
+        return None
     refusal = _refuse_interval(command, area)
     if refusal is not None:
         return refuse(engine, command, *refusal, events)
@@ -80,10 +130,10 @@ def open_interval(engine: Engine, command: OpenInterval, events: list[Event]) ->
         detail = f"the allocation breaks {rows.labels[int(headroom.residual.argmin())]}"
         return refuse(engine, command, Reason.INSECURE_ALLOCATION, detail, events)
     ledger = Ledger(allocation, area.failsafe_w, area.rating_w)
-    area.intervals[command.interval_ms] = Interval(command.area, command.interval_ms, command.rows_hash, headroom, ledger)
+    area.intervals[command.interval_ms] = Interval(area, command.interval_ms, command.rows_hash, headroom, ledger, command.phase)
     opened = IntervalOpened(
         engine.sequence + 1, command.area, command.interval_ms, command.rows_hash,
-        tuple(area.accounts), command.export_w, command.import_w,
+        tuple(area.accounts), command.export_w, command.import_w, command.phase,
     )  # fmt: skip
     events.append(opened)
     return None
@@ -106,56 +156,6 @@ def _refuse_interval(command: OpenInterval, area: Area) -> tuple[Reason, str] | 
     return None
 
 
-def close_gate(engine: Engine, command: CloseGate, events: list[Event]) -> None:
-    if command.area is not None and command.area not in engine.areas:
-        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
-    names = sorted(engine.areas) if command.area is None else [command.area]
-    found = [(name, interval) for name in names if (interval := engine.areas[name].intervals.get(command.interval_ms)) is not None]
-    if not found:
-        return refuse(engine, command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open", events)
-    still_open = [(name, interval) for name, interval in found if not interval.is_closed]
-    if not still_open:
-        return refuse(engine, command, Reason.GATE_CLOSED, f"interval {command.interval_ms} is closed already", events)
-    for name, interval in still_open:
-        engine.cancel_all(interval, interval.orders(), "gate", "", events)
-        interval.is_closed = True
-        events.append(GateClosed(engine.sequence + len(events) + 1, name, command.interval_ms))
-    return None
-
-
-def retire_interval(engine: Engine, command: RetireInterval, events: list[Event]) -> None:
-    area = engine.areas.get(command.area)
-    if area is None:
-        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
-    interval = area.intervals.get(command.interval_ms)
-    if interval is None:
-        return refuse(engine, command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open", events)
-    if not interval.is_closed:
-        return refuse(engine, command, Reason.GATE_OPEN, f"interval {command.interval_ms} still trades", events)
-    area.retire(interval)
-    engine.forget_interval(command.area, command.interval_ms)
-    events.append(IntervalRetired(engine.sequence + 1, command.area, command.interval_ms))
-    return None
-
-
-def halt(engine: Engine, command: Halt, events: list[Event]) -> None:
-    if command.area is not None and command.area not in engine.areas:
-        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
-    engine.halts[command.area, command.interval_ms] = command.reason
-    events.append(Halted(engine.sequence + 1, command.area, command.interval_ms, command.reason))
-    return None
-
-
-def resume(engine: Engine, command: Resume, events: list[Event]) -> None:
-    if command.area is not None and command.area not in engine.areas:
-        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
-    if (command.area, command.interval_ms) not in engine.halts:
-        return refuse(engine, command, Reason.NOT_HALTED, "no halt of exactly this scope is in force", events)
-    del engine.halts[command.area, command.interval_ms]
-    events.append(Resumed(engine.sequence + 1, command.area, command.interval_ms, command.reason))
-    return None
-
-
 def advance(engine: Engine, command: Advance, events: list[Event]) -> None:
     if command.at_ms < engine.now_ms:
         return refuse(engine, command, Reason.TIME_BACKWARDS, f"it is {engine.now_ms} already", events)
@@ -163,19 +163,19 @@ def advance(engine: Engine, command: Advance, events: list[Event]) -> None:
     while engine.expiries and engine.expiries[0][0] <= command.at_ms:
         order = heapq.heappop(engine.expiries)[2]
         if order.is_live:
-            interval = engine.areas[order.queue.area].intervals[order.queue.interval_ms]
-            engine.cancel_all(interval, [order], "expired", "", events)
+            _expire(engine, order, events)
     events.append(Advanced(engine.sequence + len(events) + 1, command.at_ms))
     return None
 
 
-def refuse(engine: Engine, command: OperatorCommand, reason: Reason, detail: str, events: list[Event]) -> None:
-    """Nothing changes, and the operator is told why."""
-    tag = command.__struct_config__.tag
-    events.append(Refused(engine.sequence + 1, str(tag), reason.value, detail))
+def _expire(engine: Engine, order: Order, events: list[Event]) -> None:
+    area = engine.areas[order.line.area]
+    if order.intervals > 1:
+        engine.cancel_blocks(area, [order], "expired", "", events)
+    else:
+        engine.cancel_all(area.intervals[order.line.interval_ms], [order], "expired", "", events)
 
 
 HANDLERS: dict[type, Callable[[Engine, Any, list[Event]], None]] = {
-    OpenArea: open_area, InstallRows: install_rows, OpenInterval: open_interval, CloseGate: close_gate,
-    RetireInterval: retire_interval, Halt: halt, Resume: resume, Advance: advance,
+    OpenArea: open_area, InstallRows: install_rows, OpenInterval: open_interval, Advance: advance,
 }  # fmt: skip

@@ -1,30 +1,32 @@
-"""New rows for an interval that is open or in delivery: a switch opened, a limit moved, a device was set, an audit found too little.
+"""New rows for an interval that is open or in delivery: a switch opened, a limit moved, a device was set, envelopes were shared anew.
 
 The secure set is downward closed, so lowering a limit needs no check. The proposal names for every right the most that it may
 hold; these limits are checked here, in integers, against the new rows, and every holding becomes min(holding, limit). So whatever
 traded since the proposal was computed, the result is secure. No limit lies below the failsafe, which a silent home falls back to.
-Rows can be stale, though: a proposal made before an audit tightened them must not loosen them again. It says what it replaces.
+More room is shared out on top of that: what each holding grows by is checked with the holdings as they are by now, purchases at
+rest counted, so a raise can come too late and is refused then.
+Rows can be stale, too: a proposal made before an audit tightened them must not loosen them again. It says what it replaces.
 
-Done in this order: the sales that no longer fit above the failsafe are cancelled, the last in priority first; the holding falls, and
-the operator pays the price of the book's last trade for it (without one, the market's `compensation_mct`) over the whole interval;
-when all have fallen the new rows are in force, and the orders that are to be woken are matched as if they had just come.
-Behind a closed gate nothing rests and nobody can be woken; holdings fall there as before it.
+Done in this order: the operator's own headroom is released; sales that no longer fit above the failsafe are cancelled, the last in
+priority first; the holding falls, and the operator pays for it, over the whole interval, the price of the book's last trade, at most
+the market's `compensation_mct` (and that without a trade); when all have fallen the raises follow and the new rows are in force. Then
+every purchase is looked at again, where trading is continuous. Behind a closed gate nothing rests; holdings change there as before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from exchange.book import Order
 from exchange.bounds import POWER_W_MAX
-from exchange.commands import ChangeRows, DeviceSetting, Direction, OrderRef
-from exchange.events import Event, Rebased, RowsChanged
+from exchange.commands import ChangeRows, DeviceSetting
+from exchange.events import Event, Raised, Rebased, RowsChanged
 from exchange.ledger import cash_of
 from exchange.market import Area, Interval
-from exchange.matching import match
-from exchange.operations import refuse
+from exchange.operations import find_interval, refuse
 from exchange.rejects import Reason
+from exchange.withhold import release_all
 from riskcheck.polytope import Polytope
 
 if TYPE_CHECKING:
@@ -32,21 +34,17 @@ if TYPE_CHECKING:
 
 
 def change_rows(engine: Engine, command: ChangeRows, events: list[Event]) -> None:
-    area = engine.areas.get(command.area)
-    if area is None:
-        return refuse(engine, command, Reason.UNKNOWN_AREA, f"there is no area {command.area}", events)
-    interval = area.intervals.get(command.interval_ms)
-    if interval is None:
-        return refuse(engine, command, Reason.UNKNOWN_INTERVAL, f"interval {command.interval_ms} is not open", events)
-    if command.wake and engine.is_halted(area.name, interval.start_ms):
-        return refuse(engine, command, Reason.HALTED, "the market is halted: no order can be woken", events)
+    found = find_interval(engine, command, events)
+    if found is None:
+        return None
+    area, interval = found
     rows = area.rows.get(command.rows_hash)
     if rows is None:
         return refuse(engine, command, Reason.UNKNOWN_ROWS, f"no rows with hash {command.rows_hash} are installed", events)
     if command.replaces_hash not in ("", interval.rows_hash):
         detail = f"made to replace rows {command.replaces_hash}, and {interval.rows_hash} are in force"
         return refuse(engine, command, Reason.STALE_ROWS, detail, events)
-    refusal = _refuse_limits(command, area, rows) or _refuse_wake(command, area, interval) or _refuse_settings(command, area)
+    refusal = _refuse_limits(command, area, rows) or _refuse_raises(command, area, interval, rows) or _refuse_settings(command, area)
     if refusal is not None:
         return refuse(engine, command, *refusal, events)
     return _change(engine, command, area, interval, rows, events)
@@ -58,21 +56,32 @@ def _refuse_limits(command: ChangeRows, area: Area, rows: Polytope) -> Refusal |
     for watts, failsafe, rating in zip(command.limit_w, area.failsafe_w, area.rating_w, strict=True):
         if not failsafe <= watts <= rating:
             return Reason.LIMIT_OUT_OF_BOUNDS, f"a limit of {watts} W is outside its failsafe {failsafe} W and rating {rating} W"
-    for limits, what, reason in (
-        (area.failsafe_w, "failsafe envelopes", Reason.INSECURE_FAILSAFE),
-        (command.limit_w, "limits", Reason.INSECURE_LIMITS),
-    ):
-        residual = rows.residual(limits)
-        if residual.size and residual.min() < 0:
-            return reason, f"the {what} break {rows.labels[int(residual.argmin())]}"
+    return (
+        _refuse_watts(rows, area.failsafe_w, "failsafe envelopes", Reason.INSECURE_FAILSAFE)
+        or _refuse_watts(rows, command.limit_w, "limits", Reason.INSECURE_LIMITS)
+    )  # fmt: skip
+
+
+def _refuse_watts(rows: Polytope, limit_w: Sequence[int], what: str, reason: Reason) -> Refusal | None:
+    residual = rows.residual(limit_w)
+    if residual.size and residual.min() < 0:
+        return reason, f"the {what} break {rows.labels[int(residual.argmin())]}"
     return None
 
 
-def _refuse_wake(command: ChangeRows, area: Area, interval: Interval) -> Refusal | None:
-    for ref in command.wake:
-        if _resting(area, interval, ref) is None:
-            return Reason.UNKNOWN_WOKEN, f"order {ref.order_id} of {ref.customer} does not rest in interval {interval.start_ms}"
-    return None
+def _refuse_raises(command: ChangeRows, area: Area, interval: Interval, rows: Polytope) -> Refusal | None:
+    """Against the holdings as they will be lowered, and what is wanted of them already."""
+    if not command.raise_w:
+        return None
+    if len(command.raise_w) != rows.n_rights:
+        return Reason.INVALID_RAISE, f"{len(command.raise_w)} raises for {rows.n_rights} rights"
+    ledger = interval.ledger
+    raised_w = [min(held, limit) + more for held, limit, more in zip(ledger.holding_w, command.limit_w, command.raise_w, strict=False)]
+    for watts, more, wanted, rating in zip(raised_w, command.raise_w, ledger.wanted_w, area.rating_w, strict=False):
+        if more < 0 or watts + wanted > rating:
+            detail = f"a raise of {more} W to {watts} W, with {wanted} W wanted besides, is negative or above the rating {rating} W"
+            return Reason.INVALID_RAISE, detail
+    return _refuse_watts(rows, raised_w, "holdings with their raises", Reason.INSECURE_RAISE)
 
 
 def _refuse_settings(command: ChangeRows, area: Area) -> Refusal | None:
@@ -92,40 +101,31 @@ def _problem(setting: DeviceSetting, area: Area) -> str:
     return "" if setting.device else "names no device"
 
 
-def _resting(area: Area, interval: Interval, ref: OrderRef) -> Order | None:
-    """The order, where it rests in this interval."""
-    account = area.accounts.get(ref.customer)
-    order = account.live_order(ref.order_id) if account is not None else None
-    return order if order is not None and order.queue.interval_ms == interval.start_ms else None
-
-
 def _change(engine: Engine, command: ChangeRows, area: Area, interval: Interval, rows: Polytope, events: list[Event]) -> None:
+    release_all(engine, area, interval, command.detail, events)
     changed = RowsChanged(
-        engine.sequence + 1, area.name, interval.start_ms, command.rows_hash, rows.n_rows, command.cause, command.detail,
+        engine.sequence + len(events) + 1, area.name, interval.start_ms, command.rows_hash, rows.n_rows, command.cause, command.detail,
         command.settings,
     )  # fmt: skip
     events.append(changed)
-    for right, limit_w in _exceeded(interval, command.limit_w):
-        _lower(engine, command, area, interval, right, limit_w, events)
+    for right, limit_w in enumerate(command.limit_w):
+        if interval.ledger.holding_w[right] > limit_w:
+            _lower(engine, command, area, interval, right, limit_w, events)
+    for right, quantity_w in enumerate(command.raise_w):
+        if quantity_w:
+            _raise(engine, command, area, interval, right, quantity_w, events)
     interval.install(rows, command.settings)
-    for ref in command.wake:
-        order = _resting(area, interval, ref)
-        if order is not None:
-            _wake(engine, area, interval, order, events)
-
-
-def _exceeded(interval: Interval, limits_w: tuple[int, ...]) -> list[tuple[int, int]]:
-    """The rights that hold more than their limit, and the limit."""
-    held = interval.ledger.holding_w
-    return [(right, limit_w) for right, limit_w in enumerate(limits_w) if held[right] > limit_w]
+    interval.mark_all()
+    engine.after(area, [interval], events)
 
 
 def _lower(engine: Engine, command: ChangeRows, area: Area, interval: Interval, right: int, limit_w: int, events: list[Event]) -> None:
     """One holding falls to its limit, the sales that it can no longer cover before it."""
     customer, direction = area.holder(right)
     quantity_w = interval.ledger.holding_w[right] - limit_w
-    engine.cancel_all(interval, _uncovered(interval, direction, right, quantity_w), "rebased", "", events)
-    price_mct = interval.last_price_mct.get(direction, area.settings.compensation_mct)
+    _cancel_uncovered(engine, area, interval, right, quantity_w, events)
+    ceiling_mct = area.settings.compensation_mct
+    price_mct = min(interval.last_price_mct.get(direction, ceiling_mct), ceiling_mct)
     cash_mct = cash_of(quantity_w, price_mct, area.settings.interval_ms)
     interval.ledger.rebase(right, quantity_w, cash_mct)
     rebased = Rebased(
@@ -135,24 +135,33 @@ def _lower(engine: Engine, command: ChangeRows, area: Area, interval: Interval, 
     events.append(rebased)
 
 
-def _uncovered(interval: Interval, direction: Direction, right: int, quantity_w: int) -> Iterator[Order]:
-    """The sales of a right that have to go when its holding falls by so much: the last in priority first, whole orders."""
+def _cancel_uncovered(engine: Engine, area: Area, interval: Interval, right: int, quantity_w: int, events: list[Event]) -> None:
+    """The sales of a right that have to go when its holding falls by so much, whole orders: block orders first, which are tried last,
+    then those in the right's line; the last in priority first."""
     lacking_w = quantity_w - interval.ledger.sellable_w(right)
-    sales = [order for order in interval.books[direction].sells if order.right == right]
+    blocks = [block for block in area.blocks if block.side == "sell" and block.right == right and interval.start_ms in area.spanned(block)]
+    while lacking_w > 0 and blocks:
+        lacking_w -= blocks[-1].open_w
+        engine.cancel_blocks(area, [blocks.pop()], "rebased", "", events)
+    engine.cancel_all(interval, _last_orders(list(interval.sells.lines[right]), lacking_w), "rebased", "", events)
+
+
+def _last_orders(sales: list[Order], lacking_w: int) -> Iterator[Order]:
+    """The last orders of a line, as many as cover what is lacking."""
     while lacking_w > 0:
         order = sales.pop()
         lacking_w -= order.open_w
         yield order
 
 
-def _wake(engine: Engine, area: Area, interval: Interval, order: Order, events: list[Event]) -> None:
-    """Matches a resting order as if it had just come with its rest; what is left keeps its place."""
-    queue = order.queue
-    cause = match(area, interval, order, interval.books[queue.direction].against(queue.side), "gate", engine.sequence, events)
-    assert cause is None, "a resting order crossed another of its own customer"
-    if order.open_w == 0:
-        queue.remove(order)
-        order.account.open_orders -= 1
+def _raise(engine: Engine, command: ChangeRows, area: Area, interval: Interval, right: int, quantity_w: int, events: list[Event]) -> None:
+    customer, direction = area.holder(right)
+    interval.ledger.raise_(right, quantity_w)
+    holding_w = interval.ledger.holding_w[right]
+    raised = Raised(
+        engine.sequence + len(events) + 1, area.name, interval.start_ms, customer, direction, quantity_w, command.cause, holding_w
+    )  # fmt: skip
+    events.append(raised)
 
 
 HANDLERS: dict[type, Callable[[Engine, Any, list[Event]], None]] = {ChangeRows: change_rows}

@@ -58,6 +58,18 @@ def test_what_the_operator_withheld_it_takes_back_for_nothing() -> None:
     assert (made.holding_w[right], made.cash_mct, made.compensated_mct) == (0, [0, 0, 0], [0, 0])
 
 
+def test_the_operators_rights_end_when_they_are_empty_and_its_cash_stays() -> None:
+    made = ledger()
+    right = made.add_right(700)
+    with pytest.raises(AssertionError, match="still holds"):
+        made.drop_rights()
+    made.rebase(0, 10, 7)
+    made.lower(right, 700)
+    made.drop_rights()
+    made.check()
+    assert (made.holding_w, made.operator_mct, made.add_right(1)) == ([4_990, 4_000, 3_000, 2_000], -7, 4)
+
+
 def lost(made: Ledger) -> None:
     made.cash_mct[0] += 1
 
