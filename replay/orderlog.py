@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from exchange.bounds import POWER_W_MAX, PRICE_MCT_MAX
-from exchange.commands import Advance, Cancel, Command, CustomerCommand, MassCancel, Place, Replace, Sweep
+from exchange.commands import Cancel, CustomerCommand, MassCancel, Place, Replace
 from replay.tabular import Column, Record, Table, Value, read
 
 ACTIONS = ("place", "replace", "cancel", "mass_cancel")
@@ -270,22 +270,7 @@ def _time_ms(value: Any) -> int | None:
     return int(number) if number is not None and number == number.to_integral_value() and 0 <= number <= TIME_MS_MAX else None
 
 
-# --- from journals ------------------------------------------------------------------------------------------------
-
-
-def rows(batches: Iterable[tuple[int, Iterable[Command]]]) -> Iterator[tuple[str, tuple[Value, ...]]]:
-    """(area, row of LOG) of every customer's request in a journal; `batches` are (the exchange's clock, commands), in order.
-
-    The market's time is that of the last Advance before, which is what the engine knew.
-    """
-    now_ms = 0
-    for at_ms, commands in batches:
-        for command in commands:
-            if isinstance(command, Advance):
-                now_ms = max(now_ms, command.at_ms)
-            asked = command.place if isinstance(command, Sweep) else command
-            if isinstance(asked, CustomerCommand):
-                yield asked.area, row(now_ms, asked, at_ms)
+# --- written ------------------------------------------------------------------------------------------------------
 
 
 def row(time_ms: int, command: CustomerCommand, received_ms: int | None = None) -> tuple[Value, ...]:

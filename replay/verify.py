@@ -29,15 +29,16 @@ class Verdict(msgspec.Struct, frozen=True):
     digest: str
 
 
-def verify(path: Path, *, on_batch: Callable[[Batch, int], None] | None = None) -> Verdict:
-    """Replays the whole journal. `on_batch(batch, batches_in_all)` sees each one: progress, tapes, reports.
+def verify(path: Path, *, until: int | None = None, on_batch: Callable[[Batch, int], None] | None = None) -> Verdict:
+    """Replays the journal, up to batch `until` or whole. `on_batch(batch, batches_in_all)` sees each one: progress, tapes, reports.
 
     Raises ReplayMismatchError at the first batch or snapshot that comes out different, JournalError if it cannot be read.
     """
     journal = Journal(path, readonly=True)
     try:
-        total, _ = journal.counts()
-        recovery = Recovery(journal, snapshot_max=0)
+        last, _ = journal.counts()
+        total = last if until is None else min(last, until)
+        recovery = Recovery(journal, snapshot_max=0, up_to=until)
         snapshots = {batch: body for batch, _, body in journal.snapshots() if not is_older(body)}
         commands = events = met = 0
         for batch in recovery:
