@@ -4,7 +4,8 @@ Reference checker, re-basing and recourse ask the same question, over and over w
 
     min |z - target|^2 / 2     s.t.   rows z <= room,   low <= z <= high
 
-Strictly convex, so there is one answer and no need to regularise (OSQP does not converge on linear programs). The pipeline:
+Strictly convex, so there is one answer and no need to regularise (OSQP does not converge on linear programs). A sweep, which
+has a linear gain, asks with weight w for max gain.z - w |z|^2 / 2: the point nearest to gain / w. The pipeline:
 
 1. The caller measures z in units of its quantities, so that everything is of the order of one; each row is divided by its
    largest coefficient. More room than the box can use, and `FAR`, cannot matter, and large numbers slow the solver down.
@@ -49,11 +50,15 @@ class Answer:
 
 
 class Nearest:
-    """OSQP, set up once. `rows` [m, n] fixes which coefficients may ever differ from zero; `target`, `low`, `high` are [n]."""
+    """OSQP, set up once. `rows` [m, n] fixes which coefficients may ever differ from zero; `target`, `low`, `high` are [n].
+
+    `weight` multiplies the distance: where targets lie far away, weight * target should be of the order of one.
+    """
 
     def __init__(
-        self, rows: Floats, target: Floats, low: Floats, high: Floats, *, eps: float = EPS, iterations_max: int = ITERATIONS_MAX
-    ) -> None:
+        self, rows: Floats, target: Floats, low: Floats, high: Floats, *,
+        weight: float = 1.0, eps: float = EPS, iterations_max: int = ITERATIONS_MAX,
+    ) -> None:  # fmt: skip
         import osqp
         from scipy import sparse
 
@@ -65,7 +70,7 @@ class Nearest:
         self._place = _places(stacked)
         self._solver = osqp.OSQP()
         self._solver.setup(
-            identity, -target.astype(float), stacked, np.append(np.full(len(rows), -np.inf), low), np.append(np.full(len(rows), FAR), high),
+            weight * identity, -weight * target.astype(float), stacked, np.append(np.full(len(rows), -np.inf), low), np.append(np.full(len(rows), FAR), high),
             eps_abs=eps, eps_rel=eps, max_iter=iterations_max, time_limit=SECONDS_MAX, scaling=0,
             adaptive_rho=1, adaptive_rho_interval=25, verbose=False,
         )  # fmt: skip

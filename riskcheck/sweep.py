@@ -1,0 +1,174 @@
+"""Which orders should trade together? The greatest welfare that the rows allow, in whole watts. Knows rows, rights, watts and
+prices; nothing of markets.
+
+Order j offers to buy (or to sell) up to `quantity_w[j]` of a right at `price_mct[j]` at most (at least). The program:
+
+    max  sum price * bought - sum price * sold      s.t.   P (bought - sold) <= residual,   0 <= x <= quantity
+
+and in a one-to-one market, within each group of orders (a direction), bought = sold. A row that all purchases together cannot
+fill is left out; so is everybody's sale that relieves none of the others. What is left is solved in two steps:
+
+1. **OSQP** (`riskcheck/solver.py`): variables in units of their quantities, rows in units of their largest coefficient,
+   regularised, bounds shrunk, time and iterations limited, the point pulled toward 0, which is always secure.
+2. **A vertex** (`riskcheck/vertex.py`): from that point, exact steps uphill. OSQP alone reaches 0.99 and splits what is worth the
+   same; the vertex is the optimum, and at equal welfare the earlier order's: prices carry a tilt by time (`TILT_MCT`, far below
+   any tick), so between two orders of one price the earlier is served first. The tilt also lets equal prices trade.
+
+Then whole watts: orders of equal columns and side form one class, whose watts are dealt by price, then time. Purchases are
+rounded down and sales up, which no row can mind; float errors are paid for by purchases, watt by watt; what rounding took is
+given back as far as rows allow. The result is verified in integers. In a one-to-one market sales follow purchases instead.
+
+`row_price_mct` are the multipliers: what one more watt of room would be worth, per kWh of the right that uses the row most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from riskcheck.solver import Nearest, toward_safe
+from riskcheck.vertex import climb
+from riskcheck.whole import Classes, settled
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Indices = npt.NDArray[np.int64]
+    Watts = npt.NDArray[np.int64]
+
+REGULAR = 1e-3  # OSQP does not converge on a program without curvature
+EPS = 1e-3
+ITERATIONS_MAX = 500
+ENTERING = 10  # rows that join OSQP's program at once
+ROUNDS_MAX = 6
+BROKEN = 2e-3  # of a row's largest term
+NEARLY = 0.02
+STEPS_PER_SIZE = 10
+TILT_MCT = 0.01
+
+
+class Offers(NamedTuple):
+    """Orders in the order of time, one entry each. `column` is the right's place in the columns; `group` is -1 where rates are free."""
+
+    column: Indices
+    is_buy: npt.NDArray[np.bool_]
+    quantity_w: Watts
+    price_mct: Watts
+    group: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class Fills:
+    """`filled_w` [n_offers]; `welfare_mct_w` = sum of price * watts bought - sold, exactly; `row_price_mct` [n_rows]."""
+
+    filled_w: Watts
+    welfare_mct_w: int
+    row_price_mct: Floats
+
+
+class _Program(NamedTuple):
+    """The offers and rows that matter, prices in units of the greatest, watts in units of the largest quantity."""
+
+    offers: Indices
+    kept: Indices  # rows of the network; those of groups follow
+    value: Floats
+    rows: Floats
+    room: Floats
+    high: Floats
+    unit_w: float
+    unit_mct: float
+
+
+def classes(columns: npt.NDArray[np.int32]) -> Indices:
+    """A number for each column: the same for equal ones."""
+    known: dict[bytes, int] = {}
+    return np.array([known.setdefault(column.tobytes(), len(known)) for column in np.ascontiguousarray(columns)], dtype=np.int64)
+
+
+def best(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, class_of: Indices | None = None) -> Fills:
+    """The joint fills. `columns` [n_columns, n_rows], `residual` >= 0 [n_rows]; `class_of` [n_columns] where it is known already."""
+    change_max = float(offers.quantity_w.sum()) * float(columns.max(initial=0))
+    assert change_max + float(np.abs(residual).max(initial=0)) < 2.0**62, "a sum of changes may overflow"
+    program = _program(columns, residual, offers)
+    x, price = _solved(program)
+    filled = np.zeros(len(offers.column), dtype=float)
+    filled[program.offers] = x * program.unit_w
+    row_price = np.zeros(len(residual))
+    row_price[program.kept] = price[: len(program.kept)] * program.unit_mct
+    whole = _whole(columns, residual, offers, filled, classes(columns) if class_of is None else class_of)
+    signed = np.where(offers.is_buy, whole, -whole)
+    return Fills(whole, int(signed @ offers.price_mct), row_price)
+
+
+def _program(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers) -> _Program:
+    size = np.maximum(columns.max(axis=0, initial=1), 1).astype(float)
+    share = columns[offers.column].T / size[:, None]
+    room = np.maximum(residual, 0) / size
+    kept = np.flatnonzero(share @ np.where(offers.is_buy, offers.quantity_w, 0) > room)
+    is_bound = offers.group >= 0
+    useful = np.flatnonzero(offers.is_buy | is_bound | (share[kept] > 0).any(axis=0))
+    unit_w = float(offers.quantity_w.max(initial=1))
+    unit_mct = float(max(1, offers.price_mct.max(initial=1)))
+    late = np.arange(len(offers.column)) / max(1, len(offers.column))
+    tilted = np.where(offers.is_buy, offers.price_mct + TILT_MCT * (2 - late), -offers.price_mct - TILT_MCT * late)
+    sign = np.where(offers.is_buy, 1.0, -1.0)[useful]
+    balance = [sign * (offers.group[useful] == group) for group in np.unique(offers.group[is_bound])]
+    rows = np.vstack([share[np.ix_(kept, useful)] * sign, *(side for one in balance for side in (one, -one))])
+    padded = np.append(room[kept], np.zeros(2 * len(balance))) / unit_w
+    return _Program(useful, kept, tilted[useful] / unit_mct, rows, padded, offers.quantity_w[useful] / unit_w, unit_w, unit_mct)
+
+
+def _solved(program: _Program) -> tuple[Floats, Floats]:
+    """(x, price of each row) at the optimum, in the program's units."""
+    if not len(program.offers):
+        return program.high, np.zeros(len(program.room))
+    start = _by_osqp(program) if len(program.room) else np.where(program.value > 0, program.high, 0.0)
+    x, price, _ = climb(program.value, program.rows, program.room, program.high, start, STEPS_PER_SIZE * sum(program.rows.shape))
+    return x, price
+
+
+def _by_osqp(program: _Program) -> Floats:
+    """OSQP's point; rows join while it breaks them, the most broken first. Nearly nothing is nothing, and nearly all is all."""
+    gain = program.value * program.high
+    gain /= np.abs(gain).max()
+    rows, nothing, point = program.rows * program.high, np.zeros(len(gain)), (gain > 0).astype(float)
+    size = np.abs(rows).max(axis=1)
+    working = np.zeros(len(rows), dtype=bool)
+    for _ in range(ROUNDS_MAX):
+        over = (rows @ point - program.room) / size
+        broken = np.flatnonzero((over > BROKEN) & ~working)
+        if not len(broken):
+            break
+        working[broken[np.argsort(-over[broken], kind="stable")[:ENTERING]]] = True
+        nearest = Nearest(
+            rows[working], gain / REGULAR, nothing, nothing + 1, weight=REGULAR, eps=EPS, iterations_max=ITERATIONS_MAX
+        )  # fmt: skip
+        found = nearest.ask(program.room[working]).point
+        point = nothing if found is None else found
+    return _secured(program, np.where(point < NEARLY, 0.0, np.where(point > 1 - NEARLY, 1.0, point)) * program.high)
+
+
+def _secured(program: _Program, point: Floats) -> Floats:
+    """Fewer purchases, by one factor, until no row is broken: sales alone only relieve. One to one, purchases need their sales."""
+    is_sale = program.value < 0
+    safe = np.where(is_sale, point, 0.0) if len(program.kept) == len(program.room) else np.zeros(len(point))
+    return toward_safe(point, safe, program.rows, program.room)
+
+
+def _whole(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, filled: Floats, class_of: Indices) -> Watts:
+    """Whole watts near `filled`: secure, dealt by price and time within each class."""
+    merit = np.lexsort((np.arange(len(filled)), np.where(offers.is_buy, -offers.price_mct, offers.price_mct)))
+    names, first, member = np.unique((class_of[offers.column] * 2 + offers.is_buy)[merit], return_index=True, return_inverse=True)
+    rank = np.argsort(first)
+    head, place = merit[first[rank]], np.argsort(rank)[member]
+    most = np.bincount(place, offers.quantity_w[merit], len(names)).astype(np.int64)
+    all_classes = Classes(columns[offers.column[head]].astype(np.int64), offers.is_buy[head], most, offers.group[head])
+    total = settled(all_classes, np.bincount(place, filled[merit], len(names)), np.maximum(residual, 0))
+    whole = np.zeros(len(filled), dtype=np.int64)
+    for j, one in zip(merit.tolist(), place.tolist(), strict=True):
+        whole[j] = min(total[one], offers.quantity_w[j])
+        total[one] -= whole[j]
+    return whole

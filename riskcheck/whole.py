@@ -1,0 +1,143 @@
+"""From joint fills in floats to whole watts that no row minds, verified in integers. Knows classes of equal columns; no prices but order.
+
+Classes come in the order of merit, best price first. Where rates are free, purchases are rounded down and sales up: rows only gain.
+What is still broken (a float's error, or room that the program widened) is paid for by purchases, the last in merit first. Then
+what rounding took is given back: sales first, since it was added to them, then purchases, each as far as the rows have room.
+
+One to one, everything is rounded down, the longer side of each group is cut to the shorter, last in merit first, and while a
+row is broken the pair of its group that takes most from it is undone: fewer watts in each turn, and none at all is secure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Indices = npt.NDArray[np.int64]
+    Watts = npt.NDArray[np.int64]
+
+WHOLE = 1e-4  # of a watt: closer to a whole one than this is that
+
+
+class Classes(NamedTuple):
+    """Orders of one column and side together, best price first. `take` [n_classes, n_rows]; `group` -1 where rates are free."""
+
+    take: Watts
+    is_buy: npt.NDArray[np.bool_]
+    most_w: Watts
+    group: Indices
+
+
+def settled(classes: Classes, wanted: Floats, residual: Watts) -> Watts:
+    """Whole watts of each class near `wanted`; `residual` >= 0 stays so."""
+    if (classes.group >= 0).any():
+        total = np.clip(np.floor(wanted + WHOLE).astype(np.int64), 0, classes.most_w)
+        _balance(classes.is_buy, classes.group, total)
+        _undo_pairs(classes.take, classes.is_buy, classes.group, total, _spare(classes, total, residual))
+    else:
+        rounded = np.where(classes.is_buy, np.floor(wanted + WHOLE), np.ceil(wanted - WHOLE)).astype(np.int64)
+        total = np.clip(rounded, 0, classes.most_w)
+        spare = _spare(classes, total, residual)
+        _lower(classes.take, classes.is_buy, total, spare)
+        _give_back(classes.take, classes.is_buy, total, classes.most_w, spare)
+    assert (_spare(classes, total, residual) >= 0).all(), "whole watts break a row"
+    return total
+
+
+def _spare(classes: Classes, total: Watts, residual: Watts) -> Watts:
+    return np.asarray(residual - np.where(classes.is_buy, total, -total) @ classes.take)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _book(take: Watts, spare: Watts, change: int) -> None:
+    for row in range(len(spare)):
+        spare[row] -= take[row] * change
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _lower(take: Watts, is_buy: Any, total: Watts, spare: Watts) -> None:
+    """Lowers purchases, the last in merit first, until no row is broken."""
+    for row in range(len(spare)):
+        for one in range(len(total) - 1, -1, -1):
+            if spare[row] >= 0:
+                break
+            if is_buy[one] and take[one, row] > 0:
+                less = min(total[one], -(spare[row] // take[one, row]))
+                _book(take[one], spare, -less)
+                total[one] -= less
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _room(take: Watts, spare: Watts, wanted: int) -> Any:
+    for row in range(len(spare)):
+        if take[row] > 0 and spare[row] < take[row] * wanted:
+            wanted = spare[row] // take[row]
+    return wanted
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _give_back(take: Watts, is_buy: Any, total: Watts, most_w: Watts, spare: Watts) -> None:
+    """Less is sold and more is bought by those that take part, as far as rows allow."""
+    for one in range(len(total) - 1, -1, -1):
+        if not is_buy[one] and total[one] > 0:
+            less = _room(take[one], spare, total[one])
+            _book(take[one], spare, less)
+            total[one] -= less
+    for one in range(len(total)):
+        if is_buy[one] and total[one] > 0:
+            more = _room(take[one], spare, most_w[one] - total[one])
+            _book(take[one], spare, more)
+            total[one] += more
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _balance(is_buy: Any, group: Indices, total: Watts) -> None:
+    """Cuts the longer side of each group to the shorter, the last in merit first."""
+    for name in range(group.max() + 1):
+        over = 0
+        for one in range(len(total)):
+            if group[one] == name:
+                over += total[one] if is_buy[one] else -total[one]
+        for one in range(len(total) - 1, -1, -1):
+            if group[one] == name and over != 0 and is_buy[one] == (over > 0):
+                less = min(total[one], abs(over))
+                total[one] -= less
+                over += -less if over > 0 else less
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _undo_pairs(take: Watts, is_buy: Any, group: Indices, total: Watts, spare: Watts) -> None:
+    """While a row is broken, undoes part of the pair that takes most from it."""
+    while True:
+        row = spare.argmin()
+        if spare[row] >= 0:
+            return
+        buyer, seller = _pair(take[:, row].copy(), is_buy, group, total)
+        per_watt = take[buyer, row] - take[seller, row]
+        less = min(total[buyer], total[seller], -(spare[row] // per_watt))
+        for one, sign in ((buyer, -1), (seller, 1)):
+            _book(take[one], spare, sign * less)
+            total[one] -= less
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _pair(take: Watts, is_buy: Any, group: Indices, total: Watts) -> Any:
+    """Buyer and seller of one group that together take most from a row. Some pair takes from a row that is broken."""
+    best, found = 0, (-1, -1)
+    for name in range(group.max() + 1):
+        buyer, seller = -1, -1
+        for one in range(len(total)):
+            if group[one] == name and total[one] > 0:
+                if is_buy[one] and (buyer < 0 or take[one] > take[buyer]):
+                    buyer = one
+                if not is_buy[one] and (seller < 0 or take[one] < take[seller]):
+                    seller = one
+        if buyer >= 0 and seller >= 0 and take[buyer] - take[seller] > best:
+            best, found = take[buyer] - take[seller], (buyer, seller)
+    return found
