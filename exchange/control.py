@@ -64,7 +64,7 @@ def _go_on(engine: Engine, area: Area, intervals: list[Interval], reason: str, e
             interval.mark_all()
         return engine.after(area, intervals, events)
     for interval in intervals:
-        if not any(engine.is_halted(area.name, interval.start_ms, direction) for direction in ("export", "import")):
+        if not engine.shut(area.name, interval.start_ms):
             enter(engine, area, interval, "auction", reason, events)
     return None
 

@@ -15,9 +15,10 @@ every purchase is looked at again, where trading is continuous. Behind a closed 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from exchange.blocks import priority
 from exchange.book import Order
 from exchange.bounds import POWER_W_MAX
 from exchange.commands import ChangeRows, DeviceSetting
@@ -139,19 +140,19 @@ def _cancel_uncovered(engine: Engine, area: Area, interval: Interval, right: int
     """The sales of a right that have to go when its holding falls by so much, whole orders: block orders first, which are tried last,
     then those in the right's line; the last in priority first."""
     lacking_w = quantity_w - interval.ledger.sellable_w(right)
-    blocks = [block for block in area.blocks if block.side == "sell" and block.right == right and interval.start_ms in area.spanned(block)]
-    while lacking_w > 0 and blocks:
-        lacking_w -= blocks[-1].open_w
-        engine.cancel_blocks(area, [blocks.pop()], "rebased", "", events)
-    engine.cancel_all(interval, _last_orders(list(interval.sells.lines[right]), lacking_w), "rebased", "", events)
+    sales = [block for block in area.blocks if block.side == "sell" and block.right == right and interval.start_ms in area.spanned(block)]
+    blocks = _last(sorted(sales, key=priority), lacking_w)
+    engine.cancel_blocks(area, blocks, "rebased", "", events)
+    orders = _last(list(interval.sells.lines[right]), lacking_w - sum(block.open_w for block in blocks))
+    engine.cancel_all(interval, orders, "rebased", "", events)
 
 
-def _last_orders(sales: list[Order], lacking_w: int) -> Iterator[Order]:
-    """The last orders of a line, as many as cover what is lacking."""
-    while lacking_w > 0:
-        order = sales.pop()
-        lacking_w -= order.open_w
-        yield order
+def _last(sales: list[Order], lacking_w: int) -> list[Order]:
+    """As many as cover what is lacking, the last first."""
+    gone: list[Order] = []
+    while sales and sum(order.open_w for order in gone) < lacking_w:
+        gone.append(sales.pop())
+    return gone
 
 
 def _raise(engine: Engine, command: ChangeRows, area: Area, interval: Interval, right: int, quantity_w: int, events: list[Event]) -> None:

@@ -180,9 +180,9 @@ def _dump_ledger(interval: Interval) -> _Ledger:
 
 
 def _dump_order(order: Order) -> _Order:
-    return _Order(
-        order.quantity_w, order.open_w, order.price_mct, order.born, order.arrival, order.shown_w, order.told_row, order.is_live
-    )  # fmt: skip
+    """The arrival of a block order only tells when it was tried last: it is tried anew, and no later event depends on that."""
+    arrival = order.arrival if order.intervals == 1 else 0
+    return _Order(order.quantity_w, order.open_w, order.price_mct, order.born, arrival, order.shown_w, order.told_row, order.is_live)
 
 
 def _load_area(engine: Engine, kept: _Area) -> Area:
