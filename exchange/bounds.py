@@ -58,8 +58,8 @@ class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
         if self.auction_pricing not in PRICING:
             found.append(f"auction_pricing {self.auction_pricing!r} is none of {', '.join(PRICING)}")
         for name in ("collar_mct", "pause_mct", "requests_free", "requests_per_trade"):
-            if not 0 <= getattr(self, name) <= PRICE_MCT_MAX:
-                found.append(f"{name} {getattr(self, name)} is outside [0, {PRICE_MCT_MAX}]")
+            value = getattr(self, name)
+            found += [f"{name} {value} is outside [0, {PRICE_MCT_MAX}]"] if not 0 <= value <= PRICE_MCT_MAX else []
         return found
 
 

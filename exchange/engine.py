@@ -1,9 +1,9 @@
 """The state machine: `Engine.apply(command) -> events`. No I/O, no clock, no randomness, no float, no set, no logging.
 
 Every command is decided completely before anything changes: guards in the order of `rejects.Reason`, each with an early
-return. What customers ask is here; what the operator and the clock order is in `operations.py`, rows that change while an
-interval lives in `rebase.py`, how orders meet in `matching.py`. The same commands give the same events, on any machine,
-whatever the batches were.
+return. What customers ask is here; how orders meet is in `matching.py`, `proposals.py` and `blocks.py`; what the operator and the
+clock order is in `operations.py`, `phases.py`, `control.py`, `withhold.py` and `rebase.py`. The same commands give the same events,
+on any machine, whatever the batches were.
 """
 
 from __future__ import annotations
@@ -13,20 +13,31 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any, NamedTuple, cast
 
-from exchange import operations, rebase
-from exchange.book import Order, Queue
-from exchange.commands import Cancel, Command, CustomerCommand, Direction, MassCancel, Place, Replace, Side
+from exchange import blocks, control, guards, matching, operations, phases, proposals, rebase, withhold
+from exchange.book import Order
+from exchange.commands import (
+    Cancel,
+    Command,
+    CustomerCommand,
+    Direction,
+    MassCancel,
+    Phase,
+    Place,
+    Replace,
+    Side,
+    Sweep,
+)  # fmt: skip
 from exchange.events import Accepted, Answer, CancelCause, Cancelled, Event, MassCancelled, Rejected, Repeated, Replaced
-from exchange.market import Area, Interval
-from exchange.matching import match
+from exchange.market import DIRECTIONS, Area, Interval
 from exchange.receipts import Account, Receipt
 from exchange.rejects import Reason
+from exchange.view import LocalView, local_view
 
 Refusal = tuple[Reason, str]
 
 
 class OpenOrder(NamedTuple):
-    """A resting order as its owner sees it."""
+    """An order at rest as its owner sees it. `blocked_by` is (kind, element, phase) of the row that it was told last."""
 
     order_id: str
     interval_ms: int
@@ -35,6 +46,9 @@ class OpenOrder(NamedTuple):
     quantity_w: int
     open_w: int
     price_mct: int
+    shown_w: int
+    intervals: int
+    blocked_by: tuple[str, str, str] | None
 
 
 class Engine:
@@ -42,13 +56,14 @@ class Engine:
         self.sequence = 0
         self.now_ms = 0
         self.areas: dict[str, Area] = {}
-        self.halts: dict[tuple[str | None, int | None], str] = {}
+        self.halts: dict[tuple[str | None, int | None, Direction | None], str] = {}
         self.expiries: list[tuple[int, int, Order]] = []
         self._handlers: dict[type, Callable[[Any, list[Event]], None]] = {
-            Place: self._place, Replace: self._replace, Cancel: self._cancel, MassCancel: self._mass_cancel,
+            Place: self._place, Sweep: self._sweep, Replace: self._replace, Cancel: self._cancel, MassCancel: self._mass_cancel,
         }  # fmt: skip
-        for command_type, handler in (operations.HANDLERS | rebase.HANDLERS).items():
-            self._handlers[command_type] = handler.__get__(self)
+        for part in (operations, phases, control, withhold, rebase, proposals):
+            for command_type, handler in part.HANDLERS.items():
+                self._handlers[command_type] = handler.__get__(self)
 
     def apply(self, command: Command) -> list[Event]:
         """The single entrance. Events come in the order in which things happened, numbered without a gap."""
@@ -59,56 +74,87 @@ class Engine:
 
     # --- customers' commands --------------------------------------------------------------------------------------
 
-    def _place(self, command: Place, events: list[Event]) -> None:
+    def _sweep(self, command: Sweep, events: list[Event]) -> None:
+        self._place(command.place, events, command)
+
+    def _place(self, command: Place, events: list[Event], proposal: Sweep | None = None) -> None:
         found = self._admit(command, events)
         if found is None:
             return None
         area, account = found
-        interval = area.intervals.get(command.interval_ms)
-        if interval is None:
-            return self._reject_unknown(area, account, command, Reason.UNKNOWN_INTERVAL, f"no interval {command.interval_ms}", events)
-        if interval.is_closed:
-            self._reject(command, Reason.GATE_CLOSED, f"trading of interval {command.interval_ms} has ended", events)
-            return self._remember(interval, account, command, cast(Answer, events[0]))
+        intervals = self._intervals_of(area, command)
+        if intervals is None:
+            detail = f"no interval {command.interval_ms}" if command.intervals == 1 else f"{command.intervals} intervals are not open"
+            return self._reject_unknown(area, account, command, Reason.UNKNOWN_INTERVAL, detail, events)
+        interval = intervals[0]
         right = account.position if command.direction == "export" else account.position + len(area.terms)
-        refusal = self._refuse(command, area, account, interval, command.side, right, 0, 0)
+        refusal = guards.refuse_place(self, command, area, account, intervals, right)
         if refusal is not None:
             self._reject(command, *refusal, events)
             return self._remember(interval, account, command, cast(Answer, events[0]))
         sequence = self.sequence + 1
-        book = interval.books[command.direction]
-        if command.side == "buy":
-            queue, against, reserved = book.buys, book.sells, interval.ledger.wanted_w
-        else:
-            queue, against, reserved = book.sells, book.buys, interval.ledger.offered_w
+        line = (interval.buys if command.side == "buy" else interval.sells).lines[right]
         order = Order(
-            account, command.request_id, queue, right, command.quantity_w, command.quantity_w, command.price_mct, command.until_ms, sequence
-        )
+            account, command.request_id, line, right, command.quantity_w, command.quantity_w, command.price_mct, command.until_ms, sequence,
+            command.display_w, command.intervals,
+        )  # fmt: skip
         accepted = Accepted(
-            sequence, command.area, command.customer, command.request_id, command.interval_ms,
-            command.direction, command.side, command.quantity_w, command.price_mct,
+            sequence, command.area, command.customer, command.request_id, command.interval_ms, command.direction, command.side,
+            command.quantity_w, command.price_mct, 0 if command.intervals > 1 else order.next_shown_w(), command.intervals,
         )  # fmt: skip
         events.append(accepted)
         account.receipts[command.request_id] = Receipt(command, accepted, order)
         interval.remembered.append((account, command.request_id))
-        reserved[right] += command.quantity_w
-        if command.time_in_force == "gate":
-            self._rest_or_match(area, interval, order, against, events)
-            return None
-        cause = match(area, interval, order, against, command.time_in_force, self.sequence, events)
-        self._settle_remainder(interval, order, cause, events)
+        if area.settings.requests_free:
+            interval.requests[account.position] += 1
+        for each in intervals:
+            (each.ledger.wanted_w if command.side == "buy" else each.ledger.offered_w)[right] += command.quantity_w
+        if command.intervals > 1:
+            self._place_block(area, order, command, events)
+        else:
+            self._enter(area, interval, order, command, proposal, events)
         if command.time_in_force == "until" and order.is_live:
             heapq.heappush(self.expiries, (command.until_ms, order.born, order))
         return None
+
+    def _intervals_of(self, area: Area, command: Place) -> list[Interval] | None:
+        """The intervals that an order is for; None where one of them is not open. Nonsense counts are left to the guards."""
+        length = area.settings.interval_ms
+        count = command.intervals if 0 < command.intervals <= guards.INTERVALS_MAX else 1
+        starts = range(command.interval_ms, command.interval_ms + count * length, length)
+        found = [area.intervals[start] for start in starts if start in area.intervals]
+        return found if len(found) == count else None
+
+    def _enter(self, area: Area, interval: Interval, order: Order, command: Place, proposal: Sweep | None, events: list[Event]) -> None:
+        """An accepted order meets the others, or waits for the auction's end."""
+        if interval.phase == "auction":
+            interval.rest(order)
+        else:
+            if proposal is None or not proposals.sweep(self, area, interval, proposal, order, events):
+                matching.meet(self, area, interval, order, command.time_in_force, events)
+            self.after(area, [interval], events)
+
+    def _place_block(self, area: Area, block: Order, command: Place, events: list[Event]) -> None:
+        block.is_live = True
+        block.account.open_orders += 1
+        area.blocks.append(block)
+        blocks.settle(self, area, events)
+        if block.is_live and command.time_in_force in ("ioc", "fok"):
+            self.cancel_blocks(area, [block], "fok", "", events)
 
     def _replace(self, command: Replace, events: list[Event]) -> None:
         found = self._admit_order(command, events)
         if found is None:
             return None
         area, account, order = found
-        interval = area.intervals[order.queue.interval_ms]
+        interval, line = area.intervals[order.line.interval_ms], order.line
         traded = order.quantity_w - order.open_w
-        refusal = self._refuse(command, area, account, interval, order.queue.side, order.right, traded, order.open_w)
+        refusal = guards.refuse_stopped(self, area, account, interval, line.direction)
+        if refusal is None and order.intervals > 1:
+            refusal = Reason.BLOCK_ORDER, "an order over several intervals is cancelled and placed anew"
+        if refusal is None:
+            args = (interval, line.direction, line.side, order.right, traded, order.open_w)
+            refusal = guards.refuse_terms(command, area, account, *args)
         if refusal is not None:
             self._reject(command, *refusal, events)
         elif command.quantity_w <= traded:
@@ -118,60 +164,45 @@ class Engine:
             self._amend(command, area, interval, order, traded, events)
         return self._remember(interval, account, command, cast(Answer, events[0]))
 
-    def _refuse(
-        self, command: Place | Replace, area: Area, account: Account, interval: Interval,
-        side: Side, right: int, traded_w: int, reserved_w: int,
-    ) -> Refusal | None:  # fmt: skip
-        """The first reason against an order's new terms, in the order of `Reason`. It has traded and reserved so much already."""
-        settings, terms, price, quantity = area.settings, area.terms[account.position], command.price_mct, command.quantity_w
-        is_new = isinstance(command, Place)
-        if self.halts and self.is_halted(command.area, interval.start_ms):
-            return Reason.HALTED, "the market is halted; cancels still work"
-        if isinstance(command, Place) and command.time_in_force == "until" and command.until_ms <= self.now_ms:
-            return Reason.EXPIRED, f"in force until {command.until_ms}, and it is {self.now_ms}"
-        if quantity % settings.lot_w or quantity < is_new:
-            return Reason.OFF_LOT, f"{quantity} W is not a {'positive ' * is_new}multiple of the lot of {settings.lot_w} W"
-        if price % settings.tick_mct:
-            return Reason.OFF_TICK, f"{price} mct/kWh is not a multiple of the tick of {settings.tick_mct} mct/kWh"
-        if not settings.price_mct_min <= price <= settings.price_mct_max:
-            return Reason.PRICE_OUT_OF_BAND, f"{price} mct/kWh is outside [{settings.price_mct_min}, {settings.price_mct_max}]"
-        if quantity > terms.order_w_max:
-            return Reason.QUANTITY_OVER_BOUND, f"{quantity} W is over the bound of {terms.order_w_max} W for one order"
-        if is_new and account.open_orders >= terms.open_orders_max:
-            return Reason.TOO_MANY_OPEN_ORDERS, f"{account.open_orders} orders rest already, the bound is {terms.open_orders_max}"
-        ledger, needed = interval.ledger, quantity - traded_w
-        free = reserved_w + (ledger.sellable_w(right) if side == "sell" else ledger.buyable_w(right))
-        if needed <= free:
-            return None
-        if side == "sell":
-            return Reason.NOT_COVERED, f"{needed} W offered, {max(free, 0)} W can be sold above the failsafe and earlier offers"
-        return Reason.ABOVE_RATING, f"{needed} W wanted, {max(free, 0)} W fit below the rating with earlier purchases"
-
     def _amend(self, command: Replace, area: Area, interval: Interval, order: Order, traded_w: int, events: list[Event]) -> None:
-        queue, open_w = order.queue, command.quantity_w - traded_w
+        line, open_w = order.line, command.quantity_w - traded_w
         keeps = command.price_mct == order.price_mct and command.quantity_w <= order.quantity_w
-        reserved = interval.ledger.wanted_w if queue.side == "buy" else interval.ledger.offered_w
-        reserved[order.right] += open_w - order.open_w
+        release = order.open_w - open_w
+        matching.release(interval.ledger, order, release)
         if not keeps:
-            queue.remove(order)
-            order.account.open_orders -= 1
+            interval.take_out(order)
+            order.arrival = 0
         order.quantity_w, order.open_w, order.price_mct = command.quantity_w, open_w, command.price_mct
+        if keeps:
+            order.shown_w = min(order.shown_w, open_w)
+            interval.side(line.side).show(line)
         replaced = Replaced(
             self.sequence + 1, command.area, command.customer, command.request_id, command.order_id, interval.start_ms,
-            queue.direction, queue.side, command.quantity_w, open_w, command.price_mct, keeps,
+            line.direction, line.side, command.quantity_w, open_w, command.price_mct, keeps,
+            order.shown_w if keeps else order.next_shown_w(),
         )  # fmt: skip
         events.append(replaced)
-        if not keeps:
-            self._rest_or_match(area, interval, order, interval.books[queue.direction].against(queue.side), events)
+        if area.settings.requests_free:
+            interval.requests[order.account.position] += 1
+        if keeps:
+            return
+        if interval.phase == "auction":
+            interval.rest(order)
+        else:
+            matching.meet(self, area, interval, order, "gate", events)
+            self.after(area, [interval], events)
 
     def _cancel(self, command: Cancel, events: list[Event]) -> None:
         found = self._admit_order(command, events)
         if found is None:
             return None
         area, account, order = found
-        interval = area.intervals[order.queue.interval_ms]
-        self._take_out(interval, order)
-        events.append(self._cancelled(order, "request", command.request_id, events))
+        interval = area.intervals[order.line.interval_ms]
+        if order.intervals > 1:
+            self.cancel_blocks(area, [order], "request", command.request_id, events)
+        else:
+            self._take_out(interval, order)
+            events.append(self._cancelled(order, "request", command.request_id, events))
         return self._remember(interval, account, command, cast(Answer, events[0]))
 
     def _mass_cancel(self, command: MassCancel, events: list[Event]) -> None:
@@ -188,6 +219,8 @@ class Engine:
             interval = area.intervals[start_ms]
             mine = [order for order in interval.orders() if order.account is account] if account.open_orders else []
             self.cancel_all(interval, mine, cause, command.request_id, events)
+        wide = [block for block in area.blocks if block.account is account and block.line.interval_ms in named]
+        self.cancel_blocks(area, wide, cause, command.request_id, events)
         answer = MassCancelled(self.sequence + len(events) + 1, command.area, command.customer, command.request_id, len(events))
         events.append(answer)
         if named:
@@ -195,6 +228,13 @@ class Engine:
         return None
 
     # --- shared steps ---------------------------------------------------------------------------------------------
+
+    def after(self, area: Area, intervals: list[Interval], events: list[Event]) -> None:
+        """What headroom that was freed, and orders that came, make possible: purchases wake, then block orders are tried."""
+        for interval in intervals:
+            matching.wake(self, area, interval, events)
+        if area.blocks:
+            blocks.settle(self, area, events)
 
     def _admit(self, command: CustomerCommand, events: list[Event]) -> tuple[Area, Account] | None:
         """The guards that every customer's command meets first; None when the answer is given already."""
@@ -243,52 +283,56 @@ class Engine:
         account.receipts[command.request_id] = Receipt(command, answer)
         interval.remembered.append((account, command.request_id))
 
-    def _rest_or_match(self, area: Area, interval: Interval, order: Order, against: Queue, events: list[Event]) -> None:
-        """An order until gate closure; most meet nobody and rest at once."""
-        if against.best > against.sign * order.price_mct:
-            order.queue.add(order)
-            order.account.open_orders += 1
-        else:
-            self._settle_remainder(interval, order, match(area, interval, order, against, "gate", self.sequence, events), events)
-
-    def _settle_remainder(self, interval: Interval, order: Order, cause: CancelCause | None, events: list[Event]) -> None:
-        if order.open_w == 0:
-            return
-        if cause is None:
-            order.queue.add(order)
-            order.account.open_orders += 1
-        else:
-            _release(interval, order)
-            events.append(self._cancelled(order, cause, "", events))
-
     def _take_out(self, interval: Interval, order: Order) -> None:
-        order.queue.remove(order)
-        order.account.open_orders -= 1
-        _release(interval, order)
+        interval.take_out(order)
+        matching.release(interval.ledger, order, order.open_w)
 
     def _cancelled(self, order: Order, cause: CancelCause, request_id: str, events: list[Event]) -> Cancelled:
-        queue = order.queue
-        return Cancelled(
-            self.sequence + len(events) + 1, queue.area, order.account.customer, request_id, order.order_id,
-            queue.interval_ms, queue.direction, queue.side, order.open_w, cause,
-        )  # fmt: skip
+        return matching.cancelled(order, order.open_w, cause, request_id, self.sequence + len(events) + 1)
 
     def cancel_all(self, interval: Interval, orders: Iterable[Order], cause: CancelCause, request_id: str, events: list[Event]) -> None:
         for order in list(orders):
             self._take_out(interval, order)
             events.append(self._cancelled(order, cause, request_id, events))
 
+    def cancel_blocks(self, area: Area, orders: Iterable[Order], cause: CancelCause, request_id: str, events: list[Event]) -> None:
+        for block in list(orders):
+            area.blocks.remove(block)
+            block.account.open_orders -= 1
+            block.is_live = False
+            for start_ms in area.spanned(block):
+                matching.release(area.intervals[start_ms].ledger, block, block.open_w)
+            events.append(self._cancelled(block, cause, request_id, events))
+
     def forget_interval(self, area: str, interval_ms: int) -> None:
         """Halts and expiries of an interval that is retired."""
-        self.halts.pop((area, interval_ms), None)
+        gone = [key for key in self.halts if key[:2] == (area, interval_ms)]
         if not any(interval_ms in other.intervals for other in self.areas.values()):
-            self.halts.pop((None, interval_ms), None)
+            gone += [key for key in self.halts if key[:2] == (None, interval_ms)]
+        for key in gone:
+            del self.halts[key]
         self.expiries = [expiry for expiry in self.expiries if expiry[2].is_live]
         heapq.heapify(self.expiries)
 
-    def is_halted(self, area: str, interval_ms: int) -> bool:
+    def is_halted(self, area: str, interval_ms: int, direction: Direction) -> bool:
+        return (
+            self.halts_all(area, interval_ms)
+            or (area, interval_ms, direction) in self.halts
+            or (None, interval_ms, direction) in self.halts
+        )
+
+    def halts_all(self, area: str, interval_ms: int) -> bool:
+        """Whether both books of an interval are halted by a halt of the whole."""
         halts = self.halts
-        return (None, None) in halts or (area, None) in halts or (None, interval_ms) in halts or (area, interval_ms) in halts
+        if not halts:
+            return False
+        return any(key in halts for key in ((None, None, None), (area, None, None), (None, interval_ms, None), (area, interval_ms, None)))
+
+    def shut(self, area: str, interval_ms: int) -> int:
+        """Which books of an interval are halted: bit 0 the export book, bit 1 the import book."""
+        if not self.halts:
+            return 0
+        return sum(self.is_halted(area, interval_ms, direction) << bit for bit, direction in enumerate(DIRECTIONS))
 
     # --- views ----------------------------------------------------------------------------------------------------
 
@@ -298,6 +342,10 @@ class Engine:
     def intervals(self, area: str) -> list[int]:
         """Starts of the intervals that are not retired yet."""
         return sorted(self.areas[area].intervals)
+
+    def phases(self, area: str) -> dict[int, Phase]:
+        """The phase of each live interval."""
+        return {start: interval.phase for start, interval in self.areas[area].intervals.items()}
 
     def gates(self, area: str) -> dict[int, bool]:
         """Start of each live interval, and whether its gate is closed."""
@@ -310,51 +358,67 @@ class Engine:
     def holdings(self, area: str, interval_ms: int) -> tuple[list[int], list[int]]:
         """(export_w, import_w) of every customer."""
         holding, n = self.areas[area].intervals[interval_ms].ledger.holding_w, len(self.areas[area].terms)
-        return holding[:n], holding[n:]
+        return holding[:n], holding[n : 2 * n]
 
     def open_orders(self, area: str, customer: str) -> list[OpenOrder]:
-        account = self.areas[area].accounts[customer]
-        orders = (order for interval in self.areas[area].intervals.values() for order in interval.orders())
-        return [
-            OpenOrder(o.order_id, o.queue.interval_ms, o.queue.direction, o.queue.side, o.quantity_w, o.open_w, o.price_mct)
-            for o in orders
-            if o.account is account
-        ]
+        state = self.areas[area]
+        account = state.accounts[customer]
+        orders = [order for interval in state.intervals.values() for order in interval.orders()] + state.blocks
+        return [_open_order(state, order) for order in orders if order.account is account]
+
+    def local_view(self, area: str, interval_ms: int, customer: str, direction: Direction) -> LocalView:
+        """The interval's orders as this right sees them."""
+        state = self.areas[area]
+        position = state.accounts[customer].position
+        return local_view(state, state.intervals[interval_ms], position, state.right(position, direction))
 
     def cash(self, area: str) -> dict[str, int]:
         """Milli-cents earned (positive) or paid by each customer since the area opened."""
-        state = self.areas[area]
-        totals = list(state.settled_mct)
-        for interval in state.intervals.values():
-            totals = [total + cash for total, cash in zip(totals, interval.ledger.cash_mct, strict=True)]
-        return dict(zip(state.accounts, totals, strict=True))
+        return dict(zip(self.areas[area].accounts, self._cash(area), strict=False))
 
     def operator_cash(self, area: str) -> int:
         """Milli-cents that the operator has earned (it has paid, where negative): the customers' cash and this sum to zero."""
-        state = self.areas[area]
-        return state.settled_operator_mct + sum(interval.ledger.operator_mct for interval in state.intervals.values())
+        return self._cash(area)[-1]
+
+    def _cash(self, area: str) -> list[int]:
+        totals = list(self.areas[area].settled_mct)
+        for interval in self.areas[area].intervals.values():
+            totals = [total + cash for total, cash in zip(totals, interval.ledger.cash_mct, strict=True)]
+        return totals
 
     def queue(self, area: str, interval_ms: int, direction: Direction, side: Side) -> list[tuple[str, str, int, int]]:
         """(customer, order_id, price_mct, open_w) in priority."""
-        queue = self.areas[area].intervals[interval_ms].books[direction].queue(side)
-        return [(order.account.customer, order.order_id, order.price_mct, order.open_w) for order in queue]
+        interval = self.areas[area].intervals[interval_ms]
+        orders = interval.in_priority(interval.lines(direction, side))
+        return [(order.account.customer, order.order_id, order.price_mct, order.open_w) for order in orders]
 
     def book(self, area: str, interval_ms: int, direction: Direction) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
-        """(bids, asks), each a list of (price_mct, open_w, orders), best first."""
-        book = self.areas[area].intervals[interval_ms].books[direction]
-        bids, asks = ([(price, sum(open_w), len(open_w)) for price, open_w in _levels(queue)] for queue in (book.buys, book.sells))
+        """(bids, asks), each a list of (price_mct, shown_w, orders), best first."""
+        interval = self.areas[area].intervals[interval_ms]
+        sides: tuple[Side, Side] = ("buy", "sell")
+        bids, asks = (_levels(interval.in_priority(interval.lines(direction, side))) for side in sides)
         return bids, asks
 
     def check(self) -> None:
         """Every invariant, recomputed from scratch. AssertionError names the one that does not hold."""
         for area in self.areas.values():
             area.check()
+            for interval in area.intervals.values():
+                matching.check_stable(self, area, interval)
 
 
-def _levels(queue: Queue) -> list[tuple[int, list[int]]]:
-    return [(price, [order.open_w for order in orders]) for price, orders in groupby(queue, lambda order: order.price_mct)]
+def _open_order(area: Area, order: Order) -> OpenOrder:
+    line, row = order.line, order.told_row
+    blocked_by = None
+    if row >= 0:
+        label = area.intervals[line.interval_ms].headroom.polytope.labels[row]
+        blocked_by = (label.kind, label.element, label.phase)
+    return OpenOrder(
+        order.order_id, line.interval_ms, line.direction, line.side, order.quantity_w, order.open_w, order.price_mct, order.shown_w,
+        order.intervals, blocked_by,
+    )  # fmt: skip
 
 
-def _release(interval: Interval, order: Order) -> None:
-    reserved = interval.ledger.wanted_w if order.queue.side == "buy" else interval.ledger.offered_w
-    reserved[order.right] -= order.open_w
+def _levels(orders: list[Order]) -> list[tuple[int, int, int]]:
+    grouped = [(price, [order.shown_w for order in level]) for price, level in groupby(orders, lambda order: order.price_mct)]
+    return [(price, sum(shown), len(shown)) for price, shown in grouped]

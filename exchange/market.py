@@ -4,91 +4,196 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exchange.book import NEVER_TOLD, Book, Order, Queue
+import msgspec
+import numpy as np
+
+from exchange import search
+from exchange.book import NEVER_TOLD, Line, Lines, Order
 from exchange.bounds import CustomerTerms, MarketSettings
-from exchange.commands import DeviceSetting, Direction
+from exchange.commands import DeviceSetting, Direction, Phase, Side, Withhold
 from exchange.ledger import Ledger
 from exchange.receipts import Account
 from riskcheck.headroom import Headroom
 from riskcheck.polytope import Polytope
 
+OPERATOR = "~operator"  # `~` is in no customer's alphabet
+SIDES: tuple[Side, Side] = ("buy", "sell")
+DIRECTIONS: tuple[Direction, Direction] = ("export", "import")
+
+
+class Withholding(msgspec.Struct, eq=False, gc=False):
+    """An order of the operator for headroom of a row, under a right of its own."""
+
+    command: Withhold
+    row: int
+    right: int
+    order: Order
+
 
 class Interval:
-    """One delivery period: its two books share one ledger and the headroom of one set of rows.
+    """One delivery period: its lines share one ledger and the headroom of one set of rows.
 
-    `shut_to` remembers which rights can trade nothing with a given one, so that a book full of blocked crossings is not checked
-    again and again while nothing has moved; every trade (`changes`) makes it forget. `last_price_mct` is that of each book's last
-    trade; `settings` are the operator's devices as the rows assume them.
+    `marks` are the purchases that freed headroom may have unblocked. `last_price_mct` is that of each book's last trade,
+    `anchor_mct` that of its first since continuous trading began. `requests` and `trades` count by customer; `version` counts whatever
+    may help a block order; `settings` are the operator's devices as the rows assume them.
     """
 
     __slots__ = (
-        "_shut", "books", "changes", "headroom", "is_closed", "last_price_mct", "ledger", "remembered", "rows_hash", "settings", "start_ms",
+        "anchor_mct", "area", "arrivals", "buys", "headroom", "last_price_mct", "ledger", "marks", "operator_rights", "owners", "phase",
+        "remembered", "requests", "row_largest", "rows_hash", "scratch", "sells", "settings", "start_ms", "trades", "version", "withheld",
     )  # fmt: skip
 
-    def __init__(self, area: str, start_ms: int, rows_hash: str, headroom: Headroom, ledger: Ledger) -> None:
+    def __init__(self, area: Area, start_ms: int, rows_hash: str, headroom: Headroom, ledger: Ledger, phase: Phase = "continuous") -> None:
+        n = len(area.terms)
+        self.area = area
         self.start_ms = start_ms
         self.rows_hash = rows_hash
         self.headroom = headroom
         self.ledger = ledger
-        self.books: dict[Direction, Book] = {"export": Book(area, start_ms, "export"), "import": Book(area, start_ms, "import")}
-        self.is_closed = False
+        self.phase: Phase = phase
+        self.buys, self.sells = (Lines(area.name, start_ms, side, n) for side in SIDES)
+        self.owners = np.tile(np.arange(n, dtype=np.int64), 2)
+        self.marks = np.zeros(2 * n, dtype=np.int8)
+        self.arrivals = 0
+        self.version = 0
         self.remembered: list[tuple[Account, str]] = []
         self.last_price_mct: dict[Direction, int] = {}
+        self.anchor_mct: dict[Direction, int] = {}
+        self.requests, self.trades = [0] * n, [0] * n
         self.settings: tuple[DeviceSetting, ...] = ()
-        self.changes = 0
-        self._shut: dict[int, tuple[int, dict[int, int]]] = {}
+        self.withheld: dict[str, Withholding] = {}
+        self._measure_rows()
 
-    def shut_to(self, right: int, is_buy: bool) -> dict[int, int]:
-        """The row that blocks whole trades with other rights, by right, as found since the last trade; the caller adds to it."""
-        key = right if is_buy else ~right
-        known = self._shut.get(key)
-        if known is None or known[0] != self.changes:
-            known = self._shut[key] = (self.changes, {})
-        return known[1]
+    def _measure_rows(self) -> None:
+        columns = self.headroom.polytope.columns
+        self.row_largest = columns.max(axis=0, initial=0).astype(np.int64)
+        self.scratch = np.zeros(max(1, columns.shape[1]), dtype=np.int64)
+
+    @property
+    def is_closed(self) -> bool:
+        return self.phase in ("closed", "delivery")
+
+    def side(self, side: Side) -> Lines:
+        return self.buys if side == "buy" else self.sells
+
+    def begin_continuous(self) -> None:
+        """Orders meet at once from now on; what rests is to be matched."""
+        self.phase = "continuous"
+        self.anchor_mct.clear()
+        self.mark_all()
+
+    def mark_all(self) -> None:
+        self.marks.fill(1)
+        self.version += 1
+
+    def freed(self, before: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+        """Marks what may be unblocked, given the residuals before a change."""
+        search.mark(
+            self.headroom.columns, before, self.headroom.residual, self.row_largest, self.buys.heads, self.area.settings.lot_w,
+            self.area.at_rates, self.marks,
+        )  # fmt: skip
+        self.version += 1
+
+    def rest(self, order: Order, arrival: int | None = None) -> None:
+        """Into its line: last in its price, or with the arrival that it had."""
+        if arrival is None:
+            arrival = self.arrivals = self.arrivals + 1
+        order.arrival, order.shown_w, order.is_live = arrival, order.shown_w or order.next_shown_w(), True
+        self.side(order.line.side).add(order)
+        order.account.open_orders += 1
+        self.version += 1
+
+    def take_out(self, order: Order) -> None:
+        """Out of its line; its reservation stays."""
+        self.side(order.line.side).remove(order)
+        order.account.open_orders -= 1
+        order.is_live, order.shown_w = False, 0
+
+    def add_row_right(self, row: int, holding_w: int) -> int:
+        """A right of the operator whose column is the row's largest coefficient there; holds so much of the row's headroom."""
+        column = np.zeros(self.headroom.polytope.n_rows, dtype=np.int32)
+        column[row] = self.row_largest[row]
+        self.headroom.add_column(column, holding_w)
+        right = self.ledger.add_right(holding_w)
+        self.buys.grow("export")
+        self.sells.grow("export")
+        self.owners = np.append(self.owners, len(self.area.terms))
+        self.marks = np.append(self.marks, np.int8(0))
+        return right
+
+    def drop_row_rights(self) -> None:
+        """The operator's rights end with their rows; nothing may rest or be held under them."""
+        n = 2 * len(self.area.terms)
+        self.ledger.drop_rights()
+        for lines in (self.buys, self.sells):
+            assert not any(line.entries for line in lines.lines[n:]), "an order for a row outlives it"
+            del lines.lines[n:]
+            lines.heads = np.ascontiguousarray(lines.heads[:, :n])
+        self.owners, self.marks = self.owners[:n].copy(), self.marks[:n].copy()
+        self.withheld.clear()
 
     def install(self, rows: Polytope, settings: tuple[DeviceSetting, ...]) -> None:
-        """Other rows, and the device settings that they assume. What was known of the old rows is forgotten."""
+        """Other rows, and the device settings that they assume. What was told of the old rows is forgotten."""
+        self.drop_row_rights()
         self.rows_hash, self.settings = rows.content_hash, settings
         self.headroom = Headroom(rows, self.ledger.holding_w)
-        self.changes += 1
+        self._measure_rows()
         for order in self.orders():
             order.told_row = NEVER_TOLD
 
-    def queues(self) -> Iterator[Queue]:
-        """In the order in which a gate closure cancels: export before import, purchases before sales."""
-        for book in self.books.values():
-            yield book.buys
-            yield book.sells
+    def lines(self, direction: Direction, side: Side) -> list[Line]:
+        n, lines = len(self.area.terms), self.side(side).lines
+        return lines[:n] if direction == "export" else lines[n : 2 * n]
+
+    def in_priority(self, lines: list[Line]) -> list[Order]:
+        """The orders of several lines of one side, by price, then arrival."""
+        return [order for _, _, order in sorted((entry for line in lines for entry in line.entries), key=_place)]
 
     def orders(self) -> Iterator[Order]:
-        for queue in self.queues():
-            yield from queue
+        """In the order in which a gate closure cancels: export before import, purchases before sales; the operator's last."""
+        for direction in DIRECTIONS:
+            for side in SIDES:
+                yield from self.in_priority(self.lines(direction, side))
+        for side in SIDES:
+            yield from self.in_priority(self.side(side).lines[2 * len(self.area.terms) :])
 
     def check(self) -> None:
         self.ledger.check()
         assert self.rows_hash == self.headroom.polytope.content_hash, "the headroom is that of other rows"
         self.headroom.check(self.ledger.holding_w)
-        offered, wanted = [0] * len(self.ledger.holding_w), [0] * len(self.ledger.holding_w)
-        for queue in self.queues():
-            queue.check()
-            for order in queue:
-                (wanted if queue.side == "buy" else offered)[order.right] += order.open_w
-        assert (offered, wanted) == (self.ledger.offered_w, self.ledger.wanted_w), "reservations are not the open orders"
-        assert not (self.is_closed and (any(offered) or any(wanted))), "an order rests behind a closed gate"
+        for side, reserved in zip(SIDES, (self.ledger.wanted_w, self.ledger.offered_w), strict=True):
+            lines = self.side(side)
+            lines.check()
+            found = [sum(order.open_w for order in line) for line in lines.lines]
+            for block in self.area.blocks:
+                if block.line.side == side and self.start_ms in self.area.spanned(block):
+                    found[block.right] += block.open_w
+            assert found == reserved, "reservations are not the open orders"
+        assert not (self.is_closed and any(True for _ in self.orders())), "an order rests behind a closed gate"
+
+
+def _place(entry: tuple[int, int, Order]) -> tuple[int, int]:
+    return entry[:2]
 
 
 class Area:
     def __init__(self, name: str, settings: MarketSettings, terms: tuple[CustomerTerms, ...]) -> None:
         self.name = name
         self.settings = settings
-        self.terms = terms
+        self.terms = list(terms)
         self.accounts = {term.customer: Account(term.customer, position) for position, term in enumerate(terms)}
+        self.operator = Account(OPERATOR, len(terms))
         self.rating_w = [t.rating_export_w for t in terms] + [t.rating_import_w for t in terms]
         self.failsafe_w = [t.failsafe_export_w for t in terms] + [t.failsafe_import_w for t in terms]
         self.rows: dict[str, Polytope] = {}
         self.intervals: dict[int, Interval] = {}
-        self.settled_mct = [0] * len(terms)
-        self.settled_operator_mct = 0
+        self.blocks: list[Order] = []
+        self.suspended: dict[str | None, str] = {}
+        self.settled_mct = [0] * (len(terms) + 1)
+
+    @property
+    def at_rates(self) -> bool:
+        return self.settings.matching == "exchange_rate"
 
     def right(self, position: int, direction: Direction) -> int:
         return position if direction == "export" else position + len(self.terms)
@@ -97,23 +202,31 @@ class Area:
         n = len(self.terms)
         return (self.terms[right].customer, "export") if right < n else (self.terms[right - n].customer, "import")
 
+    def spanned(self, order: Order) -> range:
+        """The intervals of an order, one or, for a block, several."""
+        start, length = order.line.interval_ms, self.settings.interval_ms
+        return range(start, start + order.intervals * length, length)
+
     def retire(self, interval: Interval) -> None:
         """Cash moves to the settled account; receipts, books and rows that nothing needs any more are forgotten."""
         for account, request_id in interval.remembered:
             account.receipts.pop(request_id, None)
         for position, cash in enumerate(interval.ledger.cash_mct):
             self.settled_mct[position] += cash
-        self.settled_operator_mct += interval.ledger.operator_mct
         del self.intervals[interval.start_ms]
         needed = {live.rows_hash for live in self.intervals.values()}
         newest = next(reversed(self.rows))
         self.rows = {name: rows for name, rows in self.rows.items() if name in needed or name == newest}
 
     def check(self) -> None:
-        assert sum(self.settled_mct) + self.settled_operator_mct == 0
-        resting = dict.fromkeys(self.accounts, 0)
+        assert sum(self.settled_mct) == 0
+        resting = dict.fromkeys([*self.accounts, OPERATOR], 0)
         for interval in self.intervals.values():
             interval.check()
             for order in interval.orders():
                 resting[order.account.customer] += 1
-        assert resting == {name: account.open_orders for name, account in self.accounts.items()}
+        for block in self.blocks:
+            assert block.is_live and block.intervals > 1
+            resting[block.account.customer] += 1
+        found = {name: account.open_orders for name, account in self.accounts.items()} | {OPERATOR: self.operator.open_orders}
+        assert resting == found, "open orders are miscounted"

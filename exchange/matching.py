@@ -1,149 +1,399 @@
-"""How an incoming order meets a book: candidates by price, then time; each asks the network how much of it is secure.
+"""How orders meet: an incoming order walks the lines of the other side, and what its trades free wakes blocked purchases.
 
-A candidate that the network blocks is skipped and stays in the book. Its owner is told the blocking row when that row is
-news, the incoming order's owner once. Whatever whole lots are secure are traded at the resting order's price. Fill or kill
-tries the walk on the headroom first and takes it back, bit for bit, if the whole quantity cannot be had.
-
-Events are numbered `base + position`; the caller advances its sequence by as many as were appended.
+`walk` moves watts (lines, open quantities, residuals) and says what it did; `book` writes it into the ledger and tells it as
+events. So a walk can be tried and taken back (`Undo`): for fill or kill, to compare a proposal with, for all intervals of a block.
+The rules are in docs/market.md; the compiled search that finds the next counterpart is in `exchange/search.py`.
 """
 
 from __future__ import annotations
 
-from exchange.book import Order, Queue
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from exchange import search
+from exchange.book import Line, Order
 from exchange.commands import TimeInForce
-from exchange.events import Blocked, CancelCause, Event, Leg, Traded
-from exchange.ledger import cash_of
+from exchange.events import Blocked, CancelCause, Cancelled, Event, Leg, PhaseEntered, Shown, Traded
+from exchange.ledger import Ledger, cash_of
 from exchange.market import Area, Interval
+from riskcheck.headroom import Headroom
 
-RESTING = ("gate", "until")
+if TYPE_CHECKING:
+    from exchange.engine import Engine
+
+NOT_BARRED = -1
+_out = np.zeros(3, dtype=np.int64)
 
 
-def match(
-    area: Area, interval: Interval, taker: Order, against: Queue, time_in_force: TimeInForce, base: int, events: list[Event]
-) -> CancelCause | None:
-    """Trades what can be traded `against` the other side. Returns why the remainder must not rest, or None when it may."""
-    if not against.crosses(taker.price_mct):
-        return None if time_in_force in RESTING else time_in_force  # type: ignore[return-value]
-    if time_in_force == "fok" and not _fillable(area, interval, taker, against, base, events):
-        return "fok"
-    stopped_by_self = _walk(area, interval, taker, against, base, events)
-    if taker.open_w == 0:
+class Fill(NamedTuple):
+    """One counterpart of a walk, None for left-over headroom, and what it and the incoming order had open and shown afterwards.
+
+    `remainder_w` of the counterpart is too little to go on and is cancelled; `refilled_w` of it is shown anew.
+    """
+
+    maker: Order | None
+    bought_w: int
+    sold_w: int
+    taker_open_w: int
+    maker_open_w: int
+    maker_shown_w: int
+    remainder_w: int
+    refilled_w: int
+
+
+class Walk(NamedTuple):
+    """What a walk traded, whether it ended at an order of the same customer, and the row that blocks more, with whom."""
+
+    fills: list[Fill]
+    met_own: bool
+
+
+class Undo:
+    """The state of an interval's lines and residuals as it was before whatever touches it next."""
+
+    def __init__(self, interval: Interval) -> None:
+        self.interval = interval
+        self.residual = interval.headroom.residual.copy()
+        self.arrivals = interval.arrivals
+        self._lines: dict[int, tuple[Line, list[tuple[int, int, Order]]]] = {}
+        self._orders: dict[int, tuple[Order, tuple[int, int, int, bool]]] = {}
+
+    def keep(self, order: Order) -> None:
+        line = order.line
+        if id(line) not in self._lines:
+            self._lines[id(line)] = line, line.entries.copy()
+        if id(order) not in self._orders:
+            self._orders[id(order)] = order, (order.open_w, order.shown_w, order.arrival, order.is_live)
+
+    def take_back(self) -> None:
+        self.interval.headroom.residual[:] = self.residual
+        self.interval.arrivals = self.arrivals
+        for order, (open_w, shown_w, arrival, is_live) in self._orders.values():
+            if is_live and not order.is_live:
+                order.account.open_orders += 1
+            order.open_w, order.shown_w, order.arrival, order.is_live = open_w, shown_w, arrival, is_live
+        for line, entries in self._lines.values():
+            line.entries = entries
+            self.interval.side(line.side).show(line)
+
+
+# --- the walk -----------------------------------------------------------------------------------------------------
+
+
+def walk(area: Area, interval: Interval, taker: Order, shut: int, undo: Undo | None = None, *, passes_own: bool = False) -> Walk:
+    """Moves the watts that trade when this order comes now. It stands in no line; `shut` says which books are halted."""
+    if area.at_rates:
+        return _walk_at_rates(area, interval, taker, shut, undo)
+    return _walk_one_to_one(area, interval, taker, shut, undo, passes_own)
+
+
+def _walk_one_to_one(area: Area, interval: Interval, taker: Order, shut: int, undo: Undo | None, passes_own: bool) -> Walk:
+    n, headroom, is_buy = len(area.terms), interval.headroom, taker.line.side == "buy"
+    fills: list[Fill] = []
+    if taker.right >= 2 * n or (shut >> (taker.right // n)) & 1:
+        return Walk(fills, False)  # an operator's order has no book of its own here
+    against = interval.sells if is_buy else interval.buys
+    allows = area.settings.self_trade == "allow"
+    passed = np.zeros(2 * n, dtype=np.int8)
+    if passes_own and not allows:
+        passed[interval.owners[: 2 * n] == taker.account.position] = 1
+    barred = NOT_BARRED if allows else taker.account.position
+    while taker.open_w:
+        found = search.one_to_one()(
+            headroom.columns, headroom.residual, against.heads, interval.owners, passed, taker.right, is_buy, taker.price_mct, taker.open_w,
+            area.settings.lot_w, barred, n, _out,
+        )  # fmt: skip
+        if found != search.PAIR:
+            return Walk(fills, found == search.OWN)
+        right, quantity, _ = _out.tolist()
+        fills.append(_fill(area, interval, taker, against.lines[right].first, quantity, quantity, undo))
+    return Walk(fills, False)
+
+
+def _walk_at_rates(area: Area, interval: Interval, taker: Order, shut: int, undo: Undo | None) -> Walk:
+    n, headroom, is_buy, lot = len(area.terms), interval.headroom, taker.line.side == "buy", area.settings.lot_w
+    fills: list[Fill] = []
+    if taker.right < 2 * n and (shut >> (taker.right // n)) & 1:
+        return Walk(fills, False)
+    against, find = (interval.sells, search.seller_at_rates()) if is_buy else (interval.buys, search.buyer_at_rates())
+    barred = NOT_BARRED if area.settings.self_trade == "allow" else taker.account.position
+    while taker.open_w:
+        found = find(
+            headroom.columns, headroom.residual, interval.row_largest, against.heads, interval.owners, taker.right, taker.price_mct,
+            taker.open_w, lot, barred, shut, n, interval.scratch, _out,
+        )  # fmt: skip
+        if found == search.NOTHING:
+            break
+        right, bought, sold = _out.tolist()
+        if found == search.LEFTOVER:
+            taker.open_w -= bought
+            fills.append(Fill(None, bought, 0, taker.open_w, 0, 0, 0, 0))
+        else:
+            fills.append(_fill(area, interval, taker, against.lines[right].first, bought, sold, undo))
+    return Walk(fills, False)
+
+
+def _fill(area: Area, interval: Interval, taker: Order, maker: Order, bought_w: int, sold_w: int, undo: Undo | None) -> Fill:
+    if undo is not None:
+        undo.keep(maker)
+    is_buy = taker.line.side == "buy"
+    taker.open_w -= bought_w if is_buy else sold_w
+    open_w, shown_w, remainder_w, refilled_w = consume(area, interval, maker, sold_w if is_buy else bought_w)
+    return Fill(maker, bought_w, sold_w, taker.open_w, open_w, shown_w, remainder_w, refilled_w)
+
+
+def consume(area: Area, interval: Interval, order: Order, watts: int) -> tuple[int, int, int, int]:
+    """Takes watts from a resting order. (open, shown) after it; what is cancelled as a remainder; what is shown anew."""
+    order.open_w -= watts
+    open_w, shown_w = order.open_w, max(0, order.shown_w - watts)
+    if open_w < area.settings.lot_w:
+        interval.take_out(order)
+        return open_w, 0, open_w, 0
+    if shown_w == 0:
+        interval.take_out(order)
+        interval.rest(order)
+        return open_w, 0, 0, order.shown_w
+    order.shown_w = shown_w
+    interval.side(order.line.side).show(order.line)
+    return open_w, shown_w, 0, 0
+
+
+# --- books and events ---------------------------------------------------------------------------------------------
+
+
+def book_walk(area: Area, interval: Interval, taker: Order, done: Walk, base: int, events: list[Event]) -> None:
+    """Holdings, cash and events of a walk, in its order."""
+    for fill in done.fills:
+        if fill.maker is None:
+            _book_leftover(area, interval, taker, fill, base, events)
+        else:
+            _book_pair(area, interval, taker, fill.maker, fill, base, events)
+            tell_after(area, interval, fill.maker, fill.remainder_w, fill.refilled_w, base, events)
+
+
+def _book_leftover(area: Area, interval: Interval, taker: Order, fill: Fill, base: int, events: list[Event]) -> None:
+    interval.ledger.receive(taker.right, fill.bought_w)
+    leg = leg_of(interval, taker, fill.bought_w, 0, 0, fill.taker_open_w, shown(taker, fill.taker_open_w))
+    events.append(Traded(base + len(events) + 1, area.name, interval.start_ms, (leg,), "leftover"))
+    count(area, interval, (taker,))
+
+
+def _book_pair(area: Area, interval: Interval, taker: Order, maker: Order, fill: Fill, base: int, events: list[Event]) -> None:
+    ledger, length, price = interval.ledger, area.settings.interval_ms, maker.price_mct
+    interval.last_price_mct[maker.line.direction] = price
+    interval.anchor_mct.setdefault(maker.line.direction, price)
+    bought, sold = fill.bought_w, fill.sold_w
+    if taker.line.side == "buy":
+        cash = min(cash_of(sold, price, length), cash_of(bought, taker.price_mct, length))
+        taken, given, taker_cash = bought, -sold, -cash
+        taker_price = -(-price * sold // bought)
+        ledger.receive(taker.right, bought)
+        ledger.give(maker.right, sold)
+    else:
+        cash = cash_of(bought, price, length)
+        taken, given, taker_cash = -sold, bought, cash
+        taker_price = price * bought // sold
+        ledger.give(taker.right, sold)
+        ledger.receive(maker.right, bought)
+    ledger.cash_mct[taker.account.position] += taker_cash
+    ledger.cash_mct[maker.account.position] -= taker_cash
+    legs = (
+        leg_of(interval, taker, taken, taker_price, taker_cash, fill.taker_open_w, shown(taker, fill.taker_open_w)),
+        leg_of(interval, maker, given, price, -taker_cash, fill.maker_open_w, fill.maker_shown_w),
+    )
+    events.append(Traded(base + len(events) + 1, area.name, interval.start_ms, legs))
+    count(area, interval, (taker, maker))
+
+
+def shown(order: Order, open_w: int) -> int:
+    """What is shown of an incoming order with so much open."""
+    return min(order.display_w, open_w) if order.display_w else open_w
+
+
+def count(area: Area, interval: Interval, orders: Iterable[Order]) -> None:
+    if area.settings.requests_free:
+        for order in orders:
+            if order.account is not area.operator:
+                interval.trades[order.account.position] += 1
+
+
+def leg_of(
+    interval: Interval, order: Order, change_w: int, price_mct: int, cash_mct: int, open_w: int, shown_w: int
+) -> Leg:  # fmt: skip
+    line = order.line
+    return Leg(
+        order.account.customer, order.order_id, line.side, line.direction, change_w, price_mct, cash_mct, open_w,
+        interval.ledger.holding_w[order.right], shown_w,
+    )  # fmt: skip
+
+
+def tell_after(area: Area, interval: Interval, order: Order, remainder_w: int, refilled_w: int, base: int, events: list[Event]) -> None:
+    """What becomes of a resting order after a fill: a remainder that goes, or a next part that is shown."""
+    if remainder_w:
+        release(interval.ledger, order, remainder_w)
+        events.append(cancelled(order, remainder_w, "remainder", "", base + len(events) + 1))
+    elif refilled_w:
+        line = order.line
+        shown = Shown(
+            base + len(events) + 1, area.name, order.account.customer, order.order_id, interval.start_ms, line.direction, line.side,
+            order.price_mct, refilled_w,
+        )  # fmt: skip
+        events.append(shown)
+
+
+def release(ledger: Ledger, order: Order, watts: int) -> None:
+    (ledger.wanted_w if order.line.side == "buy" else ledger.offered_w)[order.right] -= watts
+
+
+def cancelled(order: Order, quantity_w: int, cause: CancelCause, request_id: str, sequence: int) -> Cancelled:
+    line = order.line
+    return Cancelled(
+        sequence,
+        line.area,
+        order.account.customer,
+        request_id,
+        order.order_id,
+        line.interval_ms,
+        line.direction,
+        line.side,
+        quantity_w,
+        cause,
+    )
+
+
+# --- an order comes, or is woken ----------------------------------------------------------------------------------
+
+
+def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_force: TimeInForce, events: list[Event]) -> None:
+    """Walks with an order that stands in no line, tells what came of it, and lets the rest of it rest, or cancels that."""
+    base, shut = engine.sequence, engine.shut(area.name, interval.start_ms)
+    wanted, arrival = taker.open_w, taker.arrival or None
+    before = interval.headroom.residual.copy()
+    undo = Undo(interval) if time_in_force == "fok" else None
+    done = walk(area, interval, taker, shut, undo)
+    traded = sum(_part(taker, fill) for fill in done.fills)
+    if undo is not None and taker.open_w:
+        _tell_blocked(area, interval, taker, wanted, traded, shut, base, events, alone=True) if not done.met_own else None
+        undo.take_back()
+        taker.open_w = wanted
+        return end(interval, taker, "fok", base, events)
+    book_walk(area, interval, taker, done, base, events)
+    if taker.open_w and not done.met_own:
+        _tell_blocked(area, interval, taker, wanted, traded, shut, base, events)
+    if 0 < taker.open_w < area.settings.lot_w:
+        end(interval, taker, "remainder", base, events)
+    elif taker.open_w and done.met_own:
+        end(interval, taker, "self_trade", base, events)
+    elif taker.open_w and time_in_force in ("ioc", "fok"):
+        end(interval, taker, "ioc", base, events)
+    elif taker.open_w:
+        interval.rest(taker, arrival)
+    if done.fills:
+        interval.freed(before)
+    return pause(area, interval, base, events)
+
+
+def _part(taker: Order, fill: Fill) -> int:
+    return fill.bought_w if taker.line.side == "buy" else fill.sold_w
+
+
+def end(interval: Interval, order: Order, cause: CancelCause, base: int, events: list[Event]) -> None:
+    release(interval.ledger, order, order.open_w)
+    events.append(cancelled(order, order.open_w, cause, "", base + len(events) + 1))
+
+
+def pause(area: Area, interval: Interval, base: int, events: list[Event]) -> None:
+    """Prices that ran away lead into an auction."""
+    most, last, anchor = area.settings.pause_mct, interval.last_price_mct, interval.anchor_mct
+    if most and interval.phase == "continuous" and any(abs(last[book] - price) > most for book, price in anchor.items()):
+        interval.phase = "auction"
+        reason = f"prices moved by more than {most} mct/kWh"
+        events.append(PhaseEntered(base + len(events) + 1, area.name, interval.start_ms, "auction", reason))
+
+
+def wake(engine: Engine, area: Area, interval: Interval, events: list[Event]) -> None:
+    """Matches the marked purchases again, the best-priced first, until nothing that was freed can be used."""
+    n = len(area.terms)
+    while interval.phase == "continuous" and not engine.halts_all(area.name, interval.start_ms):
+        shut = engine.shut(area.name, interval.start_ms)
+        right = search.next_marked(interval.marks, interval.buys.heads, n, shut)
+        if right < 0:
+            return
+        order = interval.buys.lines[right].first
+        interval.take_out(order)
+        meet(engine, area, interval, order, "gate", events)
+        if not order.is_live:
+            interval.marks[right] = 1  # the next in its line
+
+
+# --- blocked ------------------------------------------------------------------------------------------------------
+
+
+def _tell_blocked(
+    area: Area, interval: Interval, taker: Order, wanted_w: int, traded_w: int, shut: int, base: int, events: list[Event], *,
+    alone: bool = False,
+) -> None:  # fmt: skip
+    other = _crossed(area, interval, taker, shut)
+    if other is None:
+        return
+    row = blocking_row(area, interval, *((taker, other) if taker.line.side == "buy" else (other, taker)))
+    if row is None:
+        return
+    if taker.told_row != row:
+        events.append(_blocked(area, interval, taker, row, wanted_w, traded_w, base + len(events) + 1))
+    if other.told_row != row and not alone:
+        events.append(_blocked(area, interval, other, row, other.open_w, 0, base + len(events) + 1))
+
+
+def _crossed(area: Area, interval: Interval, taker: Order, shut: int) -> Order | None:
+    n, is_buy = len(area.terms), taker.line.side == "buy"
+    against = interval.sells if is_buy else interval.buys
+    barred = NOT_BARRED if area.settings.self_trade == "allow" else taker.account.position
+    if area.at_rates:
+        start, stop = 0, len(against.lines)
+    elif taker.right < 2 * n:
+        start = taker.right // n * n
+        stop = start + n
+    else:
         return None
-    assert time_in_force != "fok", "a fill-or-kill order that was found fillable was not filled"
-    return "self_trade" if stopped_by_self else "ioc" if time_in_force == "ioc" else None
+    right = search.crossed(against.heads, interval.owners, start, stop, is_buy, taker.price_mct, barred, n, shut)
+    return None if right < 0 else against.lines[right].first
 
 
-def _walk(area: Area, interval: Interval, taker: Order, against: Queue, base: int, events: list[Event]) -> bool:
-    """True when it stopped at an order of the same customer."""
-    lot, self_trades, trade = area.settings.lot_w, area.settings.self_trade == "allow", interval.headroom.trade_or_row
-    is_buy, account, right, worst = taker.queue.side == "buy", taker.account, taker.right, against.sign * taker.price_mct
-    shut = interval.shut_to(right, is_buy)
-    untold, stopped = True, False
-    filled: list[Order] = []
-    for key, _, maker in against.entries:
-        if key > worst:
-            break
-        row = shut.get(maker.right)
-        if row is not None and row == maker.told_row and not untold:
-            continue
-        if maker.account is account and not self_trades:
-            stopped = True
-            break
-        wanted = min(taker.open_w, maker.open_w)
-        secure = 0
-        if row is None:
-            secure, row = trade(right, maker.right, wanted, lot) if is_buy else trade(maker.right, right, wanted, lot)
-        if secure < wanted:
-            if maker.told_row != row:
-                events.append(_blocked(area, interval, maker, row, wanted, secure, base + len(events) + 1))
-            if untold:
-                untold = False
-                events.append(_blocked(area, interval, taker, row, wanted, secure, base + len(events) + 1))
-            if secure == 0:
-                shut[maker.right] = row
-                continue
-        events.append(_fill(area, interval, taker, maker, secure, base + len(events) + 1))
-        shut = interval.shut_to(right, is_buy)
-        if maker.open_w == 0:
-            filled.append(maker)
-        if taker.open_w == 0:
-            break
-    for maker in filled:
-        against.remove(maker)
-        maker.account.open_orders -= 1
-    return stopped
-
-
-def _fillable(area: Area, interval: Interval, taker: Order, against: Queue, base: int, events: list[Event]) -> bool:
-    """Whether the whole of a fill-or-kill order would trade now. Leaves the headroom as it was."""
-    headroom, lot, self_trades = interval.headroom, area.settings.lot_w, area.settings.self_trade == "allow"
-    is_buy, left = taker.queue.side == "buy", taker.open_w
-    tried: list[tuple[int, int, int]] = []
-    blocked: Blocked | None = None
-    shut, worst = dict(interval.shut_to(taker.right, is_buy)), against.sign * taker.price_mct
-    for key, _, maker in against.entries:
-        if key > worst:
-            break
-        if maker.right in shut and blocked is not None:
-            continue
-        if maker.account is taker.account and not self_trades:
-            break
-        wanted = min(left, maker.open_w)
-        buyer, seller = (taker.right, maker.right) if is_buy else (maker.right, taker.right)
-        secure, row = headroom.trade_or_row(buyer, seller, wanted, lot)
-        if secure < wanted and blocked is None:
-            blocked = _blocked(area, interval, taker, row, wanted, secure, base + len(events) + 1)
-        if secure == 0:
-            shut[maker.right] = row
-            continue
-        shut.clear()
-        tried.append((buyer, seller, secure))
-        left -= secure
-        if left == 0:
-            break
-    for buyer, seller, quantity in tried:
-        headroom.change(buyer, -quantity)
-        headroom.change(seller, quantity)
-    if left and blocked is not None:
-        events.append(blocked)
-    return left == 0
+def blocking_row(area: Area, interval: Interval, buyer: Order, seller: Order) -> int | None:
+    """The row that keeps two orders that cross apart, or None where it is not the network."""
+    headroom: Headroom = interval.headroom
+    if not area.at_rates:
+        return headroom.blocking_row(buyer.right, seller.right)
+    rate, row = search.rate_and_row(headroom.columns, headroom.residual, buyer.right, seller.right, area.settings.lot_w)
+    accepts = rate > 0 and seller.price_mct * rate <= buyer.price_mct << search.RATE_BITS
+    return None if accepts or row < 0 else int(row)
 
 
 def _blocked(area: Area, interval: Interval, order: Order, row: int, wanted_w: int, secure_w: int, sequence: int) -> Blocked:
     order.told_row = row
     label = interval.headroom.polytope.labels[row]
     return Blocked(
-        sequence, area.name, order.account.customer, order.order_id, interval.start_ms, order.queue.direction,
+        sequence, area.name, order.account.customer, order.order_id, interval.start_ms, order.line.direction,
         label.kind, label.element, label.phase, wanted_w, secure_w,
     )  # fmt: skip
 
 
-def _fill(area: Area, interval: Interval, taker: Order, maker: Order, quantity_w: int, sequence: int) -> Traded:
-    ledger, price = interval.ledger, maker.price_mct
-    interval.changes += 1
-    interval.last_price_mct[maker.queue.direction] = price
-    taker.open_w -= quantity_w
-    maker.open_w -= quantity_w
-    cash = cash_of(quantity_w, price, area.settings.interval_ms)
-    if taker.queue.side == "buy":
-        ledger.receive(taker.right, quantity_w)
-        ledger.give(maker.right, quantity_w)
-        change = quantity_w
-    else:
-        ledger.give(taker.right, quantity_w)
-        ledger.receive(maker.right, quantity_w)
-        change, cash = -quantity_w, -cash
-    ledger.cash_mct[taker.account.position] -= cash
-    ledger.cash_mct[maker.account.position] += cash
-    return Traded(
-        sequence, area.name, interval.start_ms,
-        (_leg(interval, taker, change, price, -cash), _leg(interval, maker, -change, price, cash)),
-    )  # fmt: skip
+# --- the invariant ------------------------------------------------------------------------------------------------
 
 
-def _leg(interval: Interval, order: Order, change_w: int, price_mct: int, cash_mct: int) -> Leg:
-    queue = order.queue
-    return Leg(
-        order.account.customer, order.order_id, queue.side, queue.direction, change_w, price_mct, cash_mct,
-        order.open_w, interval.ledger.holding_w[order.right],
-    )  # fmt: skip
+def check_stable(engine: Engine, area: Area, interval: Interval) -> None:
+    """No purchase at rest can trade with anybody: tried by the walk itself, and taken back."""
+    if interval.phase != "continuous" or engine.halts_all(area.name, interval.start_ms):
+        return
+    shut = engine.shut(area.name, interval.start_ms)
+    for line in interval.buys.lines:
+        if line.entries:
+            order, undo = line.first, Undo(interval)
+            undo.keep(order)
+            interval.take_out(order)
+            done = walk(area, interval, order, shut, undo, passes_own=True)
+            undo.take_back()
+            assert not done.fills, f"{order.account.customer} {order.order_id} rests, and could trade"

@@ -36,13 +36,13 @@ class Headroom:
     def __init__(self, polytope: Polytope, limits_w: npt.ArrayLike) -> None:
         self.polytope = polytope
         self.residual = polytope.residual(limits_w)
-        self._columns = polytope.compiled_columns
+        self.columns = polytope.compiled_columns
         self._compiled_trade = _compiled_trade()
 
     def secure_w(self, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> int:
         """Largest secure part of `wanted_w`, a multiple of `lot_w`; commits nothing."""
         secure = self.trade(buyer, seller, wanted_w, lot_w)
-        _take(self.residual, self._columns[buyer], self._columns[seller], 0, len(self.residual), -secure)
+        _take(self.residual, self.columns[buyer], self.columns[seller], 0, len(self.residual), -secure)
         return secure
 
     def trade(self, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> int:
@@ -51,25 +51,31 @@ class Headroom:
 
     def trade_or_row(self, buyer: int, seller: int, wanted_w: int, lot_w: int = 1) -> tuple[int, int]:
         """Committed quantity, and the row that limits it (-1 where none does): the one call per candidate of the matching loop."""
-        packed: int = self._compiled_trade(self._columns, self.residual, buyer, seller, wanted_w, lot_w)
+        packed: int = self._compiled_trade(self.columns, self.residual, buyer, seller, wanted_w, lot_w)
         return packed & QUANTITY, (packed >> ROW_SHIFT) - 1
 
     def change(self, right: int, change_w: int) -> None:
         """Books a leg that was decided elsewhere: the right's limit rises (or falls) by `change_w`. No check."""
-        _change(self._columns, self.residual, right, change_w)
+        _change(self.columns, self.residual, right, change_w)
+
+    def add_column(self, column: npt.NDArray[np.int32], limit_w: int) -> None:
+        """One more right that takes from the rows, at so many watts: headroom that is set aside."""
+        self.columns = np.ascontiguousarray(np.vstack([self.columns, column[None, :]]))
+        self.change(len(self.columns) - 1, limit_w)
 
     def blocking_row(self, buyer: int, seller: int) -> int | None:
         """The row that limits a trade between the two, or None where none ever does."""
-        row = int(_blocking_row(self._columns, self.residual, buyer, seller))
+        row = int(_blocking_row(self.columns, self.residual, buyer, seller))
         return None if row < 0 else row
 
     def room_w(self, right: int) -> int:
         """How far this right alone could rise, in watts."""
-        return int(_room(self._columns, self.residual, right))
+        return int(_room(self.columns, self.residual, right))
 
     def check(self, limits_w: npt.ArrayLike) -> None:
-        """The incremental residuals equal full recomputation, bit for bit."""
-        expected = self.polytope.residual(limits_w)
+        """The incremental residuals equal full recomputation, bit for bit. Limits of added columns follow those of the polytope's."""
+        n, limits = self.polytope.n_rights, np.asarray(limits_w, dtype=np.int64)
+        expected = self.polytope.residual(limits[:n]) - limits[n:] @ self.columns[n:].astype(np.int64)
         assert np.array_equal(expected, self.residual), "residuals drifted from the holdings"
 
 

@@ -1,0 +1,351 @@
+"""What a solver proposes, and integers dispose of: joint fills for an order that comes (Sweep) or for those that rest (Uncross).
+
+A proposal names watts by right. Here they are dealt to orders, fairly: rights with equal columns are one class, and a class's
+watts go to its orders by price, then arrival. Then the deal must be secure in every row, paid for by the limits of those who buy,
+and worth more than what the walk would do; else the walk happens. Nothing here trusts a solver (docs/market.md, "Sweeps").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from math import ceil, floor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from exchange import matching
+from exchange.book import Order
+from exchange.commands import Change, Side, Sweep, TimeInForce, Uncross
+from exchange.events import Event, Leg, PhaseEntered, Refused, Traded, TradeKind, Uncrossed
+from exchange.ledger import MCT_W_MS_PER_KWH, cash_of
+from exchange.market import SIDES, Area, Interval
+from exchange.operations import find_interval, refuse
+from exchange.rejects import Reason
+
+if TYPE_CHECKING:
+    from exchange.engine import Engine, Refusal
+
+LAST = 2**62  # the arrival of an order that has none yet
+
+
+class Part(NamedTuple):
+    order: Order
+    watts: int
+
+
+Deal = list[Part]
+Priced = Callable[[Part], int]
+
+
+# --- dealing and judging ------------------------------------------------------------------------------------------
+
+
+def deal(area: Area, interval: Interval, changes: Sequence[Change], taker: Order | None) -> Deal | Refusal:
+    """Whose watts they are: the incoming order first if it has a part, then class by class, purchases before sales."""
+    wanted: dict[tuple[int, Side], int] = {}
+    kinds = classes(interval)
+    if len({change.right for change in changes}) < len(changes):
+        return Reason.INVALID_PROPOSAL, "a right stands twice"
+    for right, watts in ((change.right, change.change_w) for change in changes):
+        if not 0 <= right < len(kinds) or watts == 0:
+            return Reason.INVALID_PROPOSAL, f"{watts} W for right {right}, of {len(kinds)}"
+        key: tuple[int, Side] = (kinds[right], "buy" if watts > 0 else "sell")
+        wanted[key] = wanted.get(key, 0) + abs(watts)
+    if not area.at_rates and any(_balance(area, changes)):
+        return Reason.INVALID_PROPOSAL, "one to one, the watts of a book must cancel out"
+    dealt: Deal = []
+    for kind, side in sorted(wanted, key=lambda key: (key[0], SIDES.index(key[1]))):
+        left = wanted[kind, side]
+        for order in _line_up(interval, kinds, kind, side, taker):
+            part = min(left, order.open_w)
+            if part:
+                dealt.append(Part(order, part))
+                left -= part
+        if left:
+            return Reason.INVALID_PROPOSAL, f"{left} W more than the orders to {side} of right {kind} and its like have open"
+    return sorted(dealt, key=lambda part: part.order is not taker)
+
+
+def classes(interval: Interval) -> list[int]:
+    """The first right with the same column, for every right; each of the operator's is its own."""
+    first: dict[bytes, int] = {}
+    columns, n = interval.headroom.columns, 2 * len(interval.area.terms)
+    return [first.setdefault(columns[right].tobytes(), right) if right < n else right for right in range(len(columns))]
+
+
+def _balance(area: Area, changes: Sequence[Change]) -> tuple[int, int]:
+    n = len(area.terms)
+    return sum(c.change_w for c in changes if c.right < n), sum(c.change_w for c in changes if c.right >= n)
+
+
+def _line_up(interval: Interval, kinds: list[int], kind: int, side: Side, taker: Order | None) -> list[Order]:
+    lines = interval.side(side).lines
+    orders = [order for right, line in enumerate(lines) if kinds[right] == kind for order in line]
+    if taker is not None and taker.line.side == side and kinds[taker.right] == kind:
+        orders.append(taker)
+    return sorted(orders, key=lambda order: (order.line.sign * order.price_mct, order.arrival or LAST))
+
+
+def welfare(dealt: Deal) -> int:
+    """mct/kWh times watts: what buyers would pay at most, less what sellers ask at least."""
+    return sum(-part.order.line.sign * part.order.price_mct * part.watts for part in dealt)
+
+
+def _secure(interval: Interval, dealt: Deal) -> Refusal | None:
+    """Sales first, so that no sum can overflow before it is seen to be negative."""
+    residual, columns = interval.headroom.residual.copy(), interval.headroom.columns
+    for part in sorted(dealt, key=lambda part: part.order.line.side == "buy"):
+        residual -= columns[part.order.right].astype(np.int64) * (-part.order.line.sign * part.watts)
+        if part.order.line.side == "buy" and residual.size and residual.min() < 0:
+            return Reason.INSECURE_PROPOSAL, f"breaks {interval.headroom.polytope.labels[int(residual.argmin())]}"
+    return None
+
+
+def _cash(area: Area, part: Part, price_mct: int) -> int:
+    """What the order earns (positive) or pays."""
+    return part.order.line.sign * cash_of(part.watts, price_mct, area.settings.interval_ms)
+
+
+def _walk_worth(area: Area, interval: Interval, taker: Order, time_in_force: TimeInForce, shut: int) -> int:
+    """The welfare of the walk that would happen otherwise, at the orders' limits. Takes everything back."""
+    undo, open_w = matching.Undo(interval), taker.open_w
+    done = matching.walk(area, interval, taker, shut, undo)
+    worth = sum(_fill_worth(taker, fill) for fill in done.fills)
+    is_killed = time_in_force == "fok" and taker.open_w > 0
+    undo.take_back()
+    taker.open_w = open_w
+    return 0 if is_killed else worth
+
+
+def _fill_worth(taker: Order, fill: matching.Fill) -> int:
+    if fill.maker is None:
+        return taker.price_mct * fill.bought_w
+    buyer, seller = (taker, fill.maker) if taker.line.side == "buy" else (fill.maker, taker)
+    return buyer.price_mct * fill.bought_w - seller.price_mct * fill.sold_w
+
+
+# --- an order that comes with a proposal --------------------------------------------------------------------------
+
+
+def sweep(engine: Engine, area: Area, interval: Interval, command: Sweep, taker: Order, events: list[Event]) -> bool:
+    """Trades as proposed, and says whether it did: if not, the order is still to walk."""
+    shut, base = engine.shut(area.name, interval.start_ms), engine.sequence
+    judged = _judge_sweep(area, interval, command, taker, shut)
+    if not isinstance(judged, list):
+        events.append(Refused(base + len(events) + 1, "sweep", judged[0].value, judged[1]))
+        return False
+    before = interval.headroom.residual.copy()
+    resting = [part for part in judged if part.order is not taker]
+    mine = sum(part.watts for part in judged if part.order is taker)
+    balance = -sum(_cash(area, part, part.order.price_mct) for part in resting)
+    cash, rest = _taker_cash(area, taker, mine, balance)
+    taker.open_w -= mine
+    _trade(area, interval, judged, taker, (cash, mine), lambda part: part.order.price_mct, "sweep", rest, base, events)
+    if 0 < taker.open_w < area.settings.lot_w:
+        matching.end(interval, taker, "remainder", base, events)
+    elif taker.open_w and command.place.time_in_force in ("ioc", "fok"):
+        matching.end(interval, taker, "ioc", base, events)
+    elif taker.open_w:
+        interval.rest(taker)
+    interval.freed(before)
+    matching.pause(area, interval, base, events)
+    interval.mark_all()
+    return True
+
+
+def _judge_sweep(area: Area, interval: Interval, command: Sweep, taker: Order, shut: int) -> Deal | Refusal:
+    if shut:
+        return Reason.HALTED, "a book of the interval is halted"
+    dealt = deal(area, interval, command.changes, taker)
+    if not isinstance(dealt, list):
+        return dealt
+    broken = _secure(interval, dealt)
+    if broken is not None:
+        return broken
+    mine = sum(part.watts for part in dealt if part.order is taker)
+    if command.place.time_in_force == "fok" and mine < taker.open_w:
+        return Reason.WORSE_PROPOSAL, "it does not fill an order that is to be filled or killed"
+    balance = -sum(_cash(area, part, part.order.price_mct) for part in dealt if part.order is not taker)
+    if _taker_cash(area, taker, mine, balance)[1] < 0:
+        return Reason.UNPAID_PROPOSAL, "the buyers' limits do not cover what the sellers ask"
+    worth, walked = welfare(dealt), _walk_worth(area, interval, taker, command.place.time_in_force, shut)
+    if worth <= walked:
+        return Reason.WORSE_PROPOSAL, f"worth {worth}, pairs are worth {walked} (mct/kWh W)"
+    return dealt
+
+
+def _taker_cash(area: Area, taker: Order, mine_w: int, balance_mct: int) -> tuple[int, int]:
+    """(what the incoming order earns or pays, what is left for the operator) of what the resting orders paid less what they earned."""
+    limit = taker.line.sign * cash_of(mine_w, taker.price_mct, area.settings.interval_ms)
+    cash = min(max(balance_mct, limit), 0) if taker.line.side == "buy" else max(balance_mct, limit)
+    return cash, balance_mct - cash
+
+
+# --- the orders at rest -------------------------------------------------------------------------------------------
+
+
+def uncross(engine: Engine, command: Uncross, events: list[Event]) -> None:
+    found = find_interval(engine, command, events)
+    if found is None:
+        return None
+    area, interval = found
+    refusal = _refuse_uncross(engine, area, interval, command)
+    if refusal is not None:
+        return refuse(engine, command, *refusal, events)
+    base = engine.sequence
+    judged = _judge_uncross(engine, area, interval, command)
+    if not isinstance(judged, list):
+        if not command.ends_auction:
+            return refuse(engine, command, *judged, events)
+        if command.changes:
+            refuse(engine, command, *judged, events)
+        dealt, is_proposal = greedy(engine, area, interval), False
+    else:
+        dealt, is_proposal = judged, True
+    _uncross(area, interval, command, dealt, is_proposal, base, events)
+    engine.after(area, [interval], events)
+    return None
+
+
+def _refuse_uncross(engine: Engine, area: Area, interval: Interval, command: Uncross) -> Refusal | None:
+    if interval.is_closed:
+        return Reason.GATE_CLOSED, f"trading of interval {interval.start_ms} has ended"
+    if engine.shut(area.name, interval.start_ms):
+        return Reason.HALTED, "a book of the interval is halted"
+    if command.rows_hash != interval.rows_hash:
+        return Reason.STALE_ROWS, f"made for rows {command.rows_hash}, and {interval.rows_hash} are in force"
+    if interval.phase != ("auction" if command.ends_auction else "continuous"):
+        return Reason.WRONG_PHASE, f"the interval is in phase {interval.phase}"
+    if command.row_price_mct and (len(command.row_price_mct) != interval.headroom.polytope.n_rows or min(command.row_price_mct) < 0):
+        return Reason.INVALID_PROPOSAL, f"{len(command.row_price_mct)} prices for {interval.headroom.polytope.n_rows} rows, none negative"
+    return None
+
+
+def _judge_uncross(engine: Engine, area: Area, interval: Interval, command: Uncross) -> Deal | Refusal:
+    dealt = deal(area, interval, command.changes, None)
+    if not isinstance(dealt, list):
+        return dealt
+    broken = _secure(interval, dealt)
+    if broken is not None:
+        return broken
+    if sum(_cash(area, part, part.order.price_mct) for part in dealt) > 0:
+        return Reason.UNPAID_PROPOSAL, "the buyers' limits do not cover what the sellers ask"
+    worth = welfare(dealt)
+    walked = welfare(greedy(engine, area, interval)) if command.ends_auction else 0
+    if worth <= walked:
+        return Reason.WORSE_PROPOSAL, f"worth {worth}, pairs are worth {walked} (mct/kWh W)"
+    return dealt
+
+
+def greedy(engine: Engine, area: Area, interval: Interval) -> Deal:
+    """What purchases would get, the best-priced first, each walking as if it had just come. Takes everything back."""
+    undo, shut = matching.Undo(interval), engine.shut(area.name, interval.start_ms)
+    taken: dict[int, int] = {}
+    orders: dict[int, Order] = {}
+    for order in interval.in_priority(interval.buys.lines):
+        undo.keep(order)
+        interval.take_out(order)
+        before = order.open_w
+        done = matching.walk(area, interval, order, shut, undo, passes_own=True)
+        _add(taken, orders, order, before - order.open_w)
+        for fill in done.fills:
+            if fill.maker is not None:
+                _add(taken, orders, fill.maker, fill.sold_w)
+    undo.take_back()
+    kinds = classes(interval)
+
+    def place(key: int) -> tuple[int, bool, int, int]:
+        order = orders[key]
+        return kinds[order.right], order.line.side == "sell", order.line.sign * order.price_mct, order.arrival
+
+    return [Part(orders[key], taken[key]) for key in sorted(taken, key=place) if taken[key]]
+
+
+def _add(taken: dict[int, int], orders: dict[int, Order], order: Order, watts: int) -> None:
+    taken[id(order)] = taken.get(id(order), 0) + watts
+    orders[id(order)] = order
+
+
+def _uncross(area: Area, interval: Interval, command: Uncross, dealt: Deal, is_proposal: bool, base: int, events: list[Event]) -> None:
+    worth = welfare(dealt) * area.settings.interval_ms // MCT_W_MS_PER_KWH
+    events.append(Uncrossed(base + len(events) + 1, area.name, interval.start_ms, is_proposal, command.ends_auction, worth))
+    priced = _pricing(area, interval, command, dealt)
+    operator = -sum(_cash(area, part, priced(part)) for part in dealt)
+    if command.ends_auction:
+        interval.begin_continuous()
+    if dealt:
+        _trade(area, interval, dealt, None, (0, 0), priced, "uncross", operator, base, events)
+    if command.ends_auction:
+        reason = "the auction has ended"
+        events.append(PhaseEntered(base + len(events) + 1, area.name, interval.start_ms, "continuous", reason))
+    else:
+        matching.pause(area, interval, base, events)
+    interval.mark_all()
+
+
+def _pricing(area: Area, interval: Interval, command: Uncross, dealt: Deal) -> Priced:
+    """Everybody's own limit, or the price of its right where the market clears uniformly and that pays for itself."""
+    if area.settings.auction_pricing == "pay_as_bid" or not command.row_price_mct:
+        return _as_bid
+    prices = {part.order.right: right_price(interval, command.row_price_mct, part.order.right) for part in dealt}
+
+    def uniform(part: Part) -> int:
+        if part.order.line.side == "buy":
+            return min(part.order.price_mct, ceil(prices[part.order.right]))
+        return max(part.order.price_mct, floor(prices[part.order.right]))
+
+    return uniform if sum(_cash(area, part, uniform(part)) for part in dealt) <= 0 else _as_bid
+
+
+def _as_bid(part: Part) -> int:
+    return part.order.price_mct
+
+
+def right_price(interval: Interval, row_price_mct: Sequence[int], right: int) -> Fraction:
+    """The sum over rows of the row's price times what the right takes of it, as a share of its largest user."""
+    column, largest = interval.headroom.columns[right].tolist(), interval.row_largest.tolist()
+    priced = zip(row_price_mct, column, largest, strict=True)
+    return sum((Fraction(price * take, most) for price, take, most in priced if price and take), Fraction(0))
+
+
+# --- booking a deal -----------------------------------------------------------------------------------------------
+
+
+def _trade(
+    area: Area, interval: Interval, dealt: Deal, taker: Order | None, taken: tuple[int, int], priced: Priced, kind: TradeKind,
+    operator_mct: int, base: int, events: list[Event],
+) -> None:  # fmt: skip
+    """One trade of many legs: `taken` is the incoming order's (cash, watts)."""
+    legs: list[Leg] = []
+    after: list[tuple[Order, int, int]] = []
+    for order, watts in dealt:
+        change = -order.line.sign * watts
+        interval.headroom.change(order.right, change)
+        (interval.ledger.receive if change > 0 else interval.ledger.give)(order.right, watts)
+        if order is taker:
+            cash, price = taken[0], unit_price(area, taken[0], watts, change > 0)
+            open_w, shown_w = order.open_w, matching.shown(order, order.open_w)
+        else:
+            price = priced(Part(order, watts))
+            cash = _cash(area, Part(order, watts), price)
+            interval.last_price_mct[order.line.direction] = price
+            interval.anchor_mct.setdefault(order.line.direction, price)
+            open_w, shown_w, remainder_w, refilled_w = matching.consume(area, interval, order, watts)
+            after.append((order, remainder_w, refilled_w))
+        interval.ledger.cash_mct[order.account.position] += cash
+        legs.append(matching.leg_of(interval, order, change, price, cash, open_w, shown_w))
+    interval.ledger.cash_mct[-1] += operator_mct
+    events.append(Traded(base + len(events) + 1, area.name, interval.start_ms, tuple(legs), kind, operator_mct))
+    matching.count(area, interval, [part.order for part in dealt])
+    for order, remainder_w, refilled_w in after:
+        matching.tell_after(area, interval, order, remainder_w, refilled_w, base, events)
+
+
+def unit_price(area: Area, cash_mct: int, watts: int, is_buy: bool) -> int:
+    """What one watt cost (rounded up) or brought (rounded down), from the cash."""
+    scaled, energy = abs(cash_mct) * MCT_W_MS_PER_KWH, watts * area.settings.interval_ms
+    return -(-scaled // energy) if is_buy else scaled // energy
+
+
+HANDLERS: dict[type, Callable[[Engine, Any, list[Event]], None]] = {Uncross: uncross}

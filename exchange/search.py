@@ -1,0 +1,313 @@
+"""Who is next: the compiled search for the counterpart of an incoming order. Integers only; docs/market.md says the rules.
+
+It reads the rows (`columns`, `residual`) and, for each side of an interval, `heads`: price, shown watts and arrival of the first
+order of every line, by right; a price of NONE where the line is empty. A pair that is found is booked in `residual` at once.
+Answers lie in `out`: right, watts bought, watts sold. All loops run over rights and rows, never over orders.
+
+No overflow: columns and watts are below 2^31, residuals in [0, 2^44], a rate at most 2^22, so every product is below 2^62; where a
+slope times a quantity could be more, doubles decide only whether the exact division is needed.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from riskcheck.headroom import _fitting, _take
+
+NONE = -1  # price of an empty line
+PRICE, SHOWN, ARRIVAL = 0, 1, 2
+RATE_BITS = 16
+RATE_MAX = 64 << RATE_BITS
+WATTS_MAX = 2**31 - 1
+NOTHING, PAIR, LEFTOVER, OWN = 0, 1, 2, 3
+Integers = npt.NDArray[np.int64]
+Columns = npt.NDArray[np.int32]
+
+_STATE = "int64(int32[:, ::1], int64[::1], "
+_ONE_TO_ONE = _STATE + "int64[:, ::1], int64[::1], int8[::1]" + 7 * ", int64" + ", int64[::1])"
+_AT_RATES = _STATE + "int64[::1], int64[:, ::1], int64[::1]" + 7 * ", int64" + ", int64[::1], int64[::1])"
+
+
+@cache
+def one_to_one() -> Any:
+    return _one_to_one.compile(_ONE_TO_ONE)
+
+
+@cache
+def seller_at_rates() -> Any:
+    return _seller_at_rates.compile(_AT_RATES)
+
+
+@cache
+def buyer_at_rates() -> Any:
+    return _buyer_at_rates.compile(_AT_RATES)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _one_to_one(
+    columns: Columns, residual: Integers, heads: Integers, owners: Integers, passed: npt.NDArray[np.int8],
+    right: int, is_buy: int, price: int, wanted: int, lot: int, barred: int, n: int, out: Integers,
+) -> Any:  # fmt: skip
+    """The next secure pair within one direction; lines that the network blocks are passed over, and stay so in this walk."""
+    start = right // n * n
+    while True:
+        best = _first_crossing(heads, passed, start, start + n, is_buy, price)
+        if best < 0:
+            return NOTHING
+        if owners[best] == barred:
+            out[0] = best
+            return OWN
+        quantity = min(wanted, heads[SHOWN, best])
+        buyer, seller = (right, best) if is_buy else (best, right)
+        quantity = _book_secure(columns[buyer], columns[seller], residual, quantity, lot)
+        if quantity > 0:
+            out[0], out[1], out[2] = best, quantity, quantity
+            return PAIR
+        passed[best] = 1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _first_crossing(heads: Integers, passed: npt.NDArray[np.int8], start: int, stop: int, is_buy: int, price: int) -> Any:
+    best, best_price, best_arrival = -1, np.int64(0), np.int64(0)
+    for line in range(start, stop):
+        offered = heads[PRICE, line]
+        if offered == NONE or passed[line] or (offered > price if is_buy else offered < price):
+            continue
+        better = offered < best_price if is_buy else offered > best_price
+        if best < 0 or better or (offered == best_price and heads[ARRIVAL, line] < best_arrival):
+            best, best_price, best_arrival = line, offered, heads[ARRIVAL, line]
+    return best
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _book_secure(take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], residual: Integers, wanted: int, lot: int) -> Any:
+    """Books the largest secure part of a one-to-one trade: all that is wanted, or whole lots."""
+    m = residual.shape[0]
+    if _take(residual, take, give, 0, m, wanted) >= 0:
+        return np.int64(wanted)
+    fits, _ = _fitting(residual, take, give, 0, m, np.int64(wanted))
+    quantity = fits - fits % lot
+    _take(residual, take, give, 0, m, quantity - wanted)
+    return quantity
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _tight(take: npt.NDArray[np.int32], residual: Integers, lot: int, rows: Integers) -> Any:
+    """Fills `rows` with those that have no room for a lot of the buyer; how many."""
+    count = 0
+    for row in range(residual.shape[0]):
+        if residual[row] < np.int64(take[row]) * lot and take[row] > 0:
+            rows[count] = row
+            count += 1
+    return count
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _rate(take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], rows: Integers, count: int) -> Any:
+    """Watts of the seller for one of the buyer, in 2^-16, over the tight rows; 0 where there is none."""
+    rate = np.int64(0)
+    for i in range(count):
+        given = np.int64(give[rows[i]])
+        if given == 0:
+            return np.int64(0)
+        rate = max(rate, ((np.int64(take[rows[i]]) << RATE_BITS) + given - 1) // given)
+    return rate if rate <= RATE_MAX else np.int64(0)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _room(take: npt.NDArray[np.int32], residual: Integers) -> Any:
+    room = np.int64(WATTS_MAX)
+    for row in range(residual.shape[0]):
+        if take[row] > 0:
+            room = min(room, residual[row] // np.int64(take[row]))
+    return room
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def book_at_rate(
+    take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], residual: Integers, rate: int, quantity: int, lot: int, out: Integers
+) -> None:
+    """Books the largest secure part of a trade at a rate, of `quantity` watts bought."""
+    m = residual.shape[0]
+    limited = np.int64(quantity)
+    for row in range(m):
+        if residual[row] < np.int64(take[row]) * lot:
+            continue  # tight: the rate keeps it
+        slope = (np.int64(take[row]) << RATE_BITS) - np.int64(give[row]) * rate
+        if slope > 0 and float(slope) * float(limited) > float(residual[row]) * 65535.0:
+            limited = min(limited, (residual[row] << RATE_BITS) // slope)
+    if limited < quantity:
+        limited -= limited % lot
+    given = (limited * rate + (1 << RATE_BITS) - 1) >> RATE_BITS
+    for row in range(m):
+        residual[row] += np.int64(give[row]) * given - np.int64(take[row]) * limited
+    out[1], out[2] = limited, given
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _seller_at_rates(
+    columns: Columns, residual: Integers, _row_largest: Integers, heads: Integers, owners: Integers,
+    buyer: int, price: int, wanted: int, lot: int, barred: int, shut: int, n: int, rows: Integers, out: Integers,
+) -> Any:  # fmt: skip
+    """What a purchase takes next: left-over headroom, else the seller with the least effective price that accepts."""
+    take = columns[buyer]
+    count = _tight(take, residual, lot, rows)
+    if count == 0:
+        room = _room(take, residual)
+        quantity = wanted if room >= wanted else room - room % lot
+        for row in range(residual.shape[0]):
+            residual[row] -= np.int64(take[row]) * quantity
+        out[0], out[1], out[2] = -1, quantity, 0
+        return LEFTOVER
+    best, best_cost, best_rate = -1, np.int64(0), np.int64(0)
+    for line in range(heads.shape[1]):
+        offered = heads[PRICE, line]
+        if offered == NONE or owners[line] == barred or _is_shut(line, n, shut):
+            continue
+        rate = _rate(take, columns[line], rows, count)
+        if rate == 0 or offered * rate > np.int64(price) << RATE_BITS or heads[SHOWN, line] << RATE_BITS < rate:
+            continue
+        cost = (offered * rate + (1 << RATE_BITS) - 1) >> RATE_BITS
+        if best < 0 or cost < best_cost or (cost == best_cost and heads[ARRIVAL, line] < heads[ARRIVAL, best]):
+            best, best_cost, best_rate = line, cost, rate
+    if best < 0:
+        return NOTHING
+    quantity = min(np.int64(wanted), (heads[SHOWN, best] << RATE_BITS) // best_rate)
+    out[0] = best
+    book_at_rate(take, columns[best], residual, best_rate, quantity, lot, out)
+    return PAIR
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _buyer_at_rates(
+    columns: Columns, residual: Integers, row_largest: Integers, heads: Integers, owners: Integers,
+    seller: int, price: int, wanted: int, lot: int, barred: int, shut: int, n: int, rows: Integers, out: Integers,
+) -> Any:  # fmt: skip
+    """The purchase that brings a sale the most for one of its watts, and accepts the rate."""
+    candidates = _possibly_tight(residual, row_largest, lot, rows)
+    own = np.empty(candidates, dtype=np.int64)
+    best, best_value, best_rate = -1, np.int64(0), np.int64(0)
+    for line in range(heads.shape[1]):
+        bid = heads[PRICE, line]
+        if bid == NONE or owners[line] == barred or _is_shut(line, n, shut):
+            continue
+        count = _tight_of(columns[line], residual, lot, rows, candidates, own)
+        rate = _rate(columns[line], columns[seller], own, count)
+        if rate == 0 or price * rate > bid << RATE_BITS or np.int64(wanted) << RATE_BITS < rate:
+            continue
+        value = (bid << RATE_BITS) // rate
+        if best < 0 or value > best_value or (value == best_value and heads[ARRIVAL, line] < heads[ARRIVAL, best]):
+            best, best_value, best_rate = line, value, rate
+    if best < 0:
+        return NOTHING
+    quantity = min(heads[SHOWN, best], (np.int64(wanted) << RATE_BITS) // best_rate)
+    out[0] = best
+    book_at_rate(columns[best], columns[seller], residual, best_rate, quantity, lot, out)
+    return PAIR
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _possibly_tight(residual: Integers, row_largest: Integers, lot: int, rows: Integers) -> Any:
+    count = 0
+    for row in range(residual.shape[0]):
+        if residual[row] < row_largest[row] * lot:
+            rows[count] = row
+            count += 1
+    return count
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _tight_of(take: npt.NDArray[np.int32], residual: Integers, lot: int, rows: Integers, candidates: int, own: Integers) -> Any:
+    count = 0
+    for i in range(candidates):
+        if residual[rows[i]] < np.int64(take[rows[i]]) * lot:
+            own[count] = rows[i]
+            count += 1
+    return count
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _is_shut(line: int, n: int, shut: int) -> Any:
+    """`shut` has bit 1 where the export book is halted, bit 2 where the import book is."""
+    return shut != 0 and line < 2 * n and (shut >> (line // n)) & 1 == 1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def rate_and_row(columns: Columns, residual: Integers, buyer: int, seller: int, lot: int) -> Any:
+    """(rate or 0, the row that sets it or bars it; -1 where no row is tight for the buyer). The first row of equals."""
+    rate, worst = np.int64(0), -1
+    for row in range(residual.shape[0]):
+        taken, given = np.int64(columns[buyer, row]), np.int64(columns[seller, row])
+        if residual[row] >= taken * lot or taken == 0:
+            continue
+        if given == 0:
+            return np.int64(0), row
+        needed = ((taken << RATE_BITS) + given - 1) // given
+        if needed > rate:
+            rate, worst = needed, row
+    return (rate if rate <= RATE_MAX else np.int64(0)), worst
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def crossed(heads: Integers, owners: Integers, start: int, stop: int, is_buy: int, price: int, barred: int, n: int, shut: int) -> Any:
+    """The best-priced line, then the earliest, that an order at this price crosses in plain price; -1 where none."""
+    best = -1
+    for line in range(start, stop):
+        offered = heads[PRICE, line]
+        if offered == NONE or owners[line] == barred or _is_shut(line, n, shut) or (offered > price if is_buy else offered < price):
+            continue
+        if best >= 0:
+            leads = offered < heads[PRICE, best] if is_buy else offered > heads[PRICE, best]
+            if not leads and not (offered == heads[PRICE, best] and heads[ARRIVAL, line] < heads[ARRIVAL, best]):
+                continue
+        best = line
+    return best
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def mark(
+    columns: Columns, before: Integers, after: Integers, row_largest: Integers, heads: Integers, lot: int, at_rates: int,
+    marks: npt.NDArray[np.int8],
+) -> None:  # fmt: skip
+    """Marks the purchases that a rise of residuals may unblock."""
+    for row in range(after.shape[0]):
+        if after[row] <= before[row] or before[row] >= row_largest[row] * lot:
+            continue
+        for line in range(heads.shape[1]):
+            need = np.int64(columns[line, row]) * lot
+            if heads[PRICE, line] != NONE and before[row] < need and (not at_rates or after[row] >= need):
+                marks[line] = 1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def next_marked(marks: npt.NDArray[np.int8], heads: Integers, n: int, shut: int) -> Any:
+    """Takes the mark from the best-priced marked purchase, then the earliest, and names it; -1 where none is left."""
+    best = -1
+    for line in range(heads.shape[1]):
+        if not marks[line]:
+            continue
+        if heads[PRICE, line] == NONE or _is_shut(line, n, shut):
+            marks[line] = 0
+        elif best < 0 or heads[PRICE, line] > heads[PRICE, best] or (
+            heads[PRICE, line] == heads[PRICE, best] and heads[ARRIVAL, line] < heads[ARRIVAL, best]
+        ):  # fmt: skip
+            best = line
+    if best >= 0:
+        marks[best] = 0
+    return best
+
+
+def warm() -> None:
+    """Compiles (or loads from the cache) everything here, so that no order has to wait for it."""
+    one_to_one(), seller_at_rates(), buyer_at_rates()
+    columns, residual, heads = np.ones((2, 1), dtype=np.int32), np.ones(1, dtype=np.int64), np.full((3, 2), NONE, dtype=np.int64)
+    owners, marks = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int8)
+    rate_and_row(columns, residual, 0, 1, 1)
+    crossed(heads, owners, 0, 2, 1, 1, 1, 1, 0)
+    mark(columns, residual, residual, residual, heads, 1, 1, marks)
+    next_marked(marks, heads, 1, 0)
