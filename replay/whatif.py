@@ -1,0 +1,85 @@
+"""What if: the same customers' requests against another rule, other rows or another network, each in an engine of its own.
+
+A tape is what an exchange was told, as (market time, command): a journal's commands as they are, or those that a schedule puts
+around an order log. Each variant (`replay/variants.py`) goes through the tape once and tells of each command what takes its place;
+the engine decides it; an outcome is folded from the events. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from envelopes.refresh import Plan
+from exchange.bounds import MarketSettings
+from exchange.codec import CorruptRecordError, decode_command
+from exchange.commands import Command, OpenArea, Place, Uncross
+from exchange.engine import Engine
+from exchange.journal import Journal, JournalError
+from replay.outcome import Fold, Outcome
+from replay.variants import Edition, Solver, Variant, VariantError
+
+Tape = Sequence[Command]
+PlanOf = Callable[[str, MarketSettings], Plan]
+
+
+class Proposer:
+    """The exchange's own solver (`exchange/proposer.py`), imported when the first proposal is needed."""
+
+    def propose(self, engine: Engine, place: Place) -> Command:
+        from exchange.proposer import propose
+
+        return propose(engine, place)
+
+    def uncross(self, engine: Engine, area: str, interval_ms: int, *, ends_auction: bool) -> Uncross:
+        from exchange.proposer import uncross
+
+        return uncross(engine, area, interval_ms, ends_auction=ends_auction)
+
+
+def tape_of_journal(path: Path) -> list[Command]:
+    """Every command of a journal, in order. Raises JournalError."""
+    journal = Journal(path, readonly=True)
+    try:
+        return [decode_command(body) for batch in journal.batches() for body in batch.commands]
+    except CorruptRecordError as error:
+        raise JournalError(f"{path}: {error}") from error
+    finally:
+        journal.close()
+
+
+def run(
+    tape: Tape, variant: Variant, plan_of: PlanOf, solver: Solver | None = None, on_command: Callable[[int], None] | None = None
+) -> Outcome:
+    """One variant from beginning to end; `on_command` hears how many of the tape's commands are done. Raises VariantError."""
+    recorded = opening_of(tape)
+    edition = Edition(variant, recorded, solver or Proposer(), plan_of)
+    engine, fold, began_s = Engine(), Fold(recorded.settings.interval_ms), time.perf_counter()
+    for done, told in enumerate(tape):
+        for command in edition.commands(told, engine):
+            fold.take(command, engine.apply(command))
+        if on_command is not None and done % 100 == 0:
+            on_command(done)
+    engine.check()
+    return fold.outcome(variant.name, left_out=edition.left_out, seconds=time.perf_counter() - began_s, notes=edition.notes)
+
+
+def opening_of(tape: Tape) -> OpenArea:
+    """The area that the tape is about. Raises VariantError where there is none, or more than one."""
+    opened = [command for command in tape if isinstance(command, OpenArea)]
+    if len({command.area for command in opened}) != 1:
+        raise VariantError(f"a comparison needs one area, this journal opens {len(opened)}")
+    return opened[0]
+
+
+def compare(
+    tape: Tape, variants: Sequence[Variant], plan_of: PlanOf, progress: Callable[[str, float], None] = lambda _what, _share: None
+) -> Iterator[Outcome]:
+    """One outcome per variant, in their order."""
+    for place, variant in enumerate(variants):
+
+        def tell(done: int, name: str = variant.name, place: int = place) -> None:
+            progress(f"running {name}", (place + done / len(tape)) / len(variants))
+
+        yield run(tape, variant, plan_of, on_command=tell)
