@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
-from itertools import groupby
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from exchange import blocks, control, guards, matching, operations, phases, proposals, rebase, withhold
 from exchange.book import Order
@@ -31,24 +30,9 @@ from exchange.events import Accepted, Answer, CancelCause, Cancelled, Event, Mas
 from exchange.market import DIRECTIONS, Area, Interval
 from exchange.receipts import Account, Receipt
 from exchange.rejects import Reason
-from exchange.view import LocalView, local_view
+from exchange.view import LocalView, OpenOrder, levels, local_view, open_order
 
 Refusal = tuple[Reason, str]
-
-
-class OpenOrder(NamedTuple):
-    """An order at rest as its owner sees it. `blocked_by` is (kind, element, phase) of the row that it was told last."""
-
-    order_id: str
-    interval_ms: int
-    direction: Direction
-    side: Side
-    quantity_w: int
-    open_w: int
-    price_mct: int
-    shown_w: int
-    intervals: int
-    blocked_by: tuple[str, str, str] | None
 
 
 class Engine:
@@ -364,7 +348,7 @@ class Engine:
         state = self.areas[area]
         account = state.accounts[customer]
         orders = [order for interval in state.intervals.values() for order in interval.orders()] + state.blocks
-        return [_open_order(state, order) for order in orders if order.account is account]
+        return [open_order(state, order) for order in orders if order.account is account]
 
     def local_view(self, area: str, interval_ms: int, customer: str, direction: Direction) -> LocalView:
         """The interval's orders as this right sees them."""
@@ -396,7 +380,7 @@ class Engine:
         """(bids, asks), each a list of (price_mct, shown_w, orders), best first."""
         interval = self.areas[area].intervals[interval_ms]
         sides: tuple[Side, Side] = ("buy", "sell")
-        bids, asks = (_levels(interval.in_priority(interval.lines(direction, side))) for side in sides)
+        bids, asks = (levels(interval.in_priority(interval.lines(direction, side))) for side in sides)
         return bids, asks
 
     def check(self) -> None:
@@ -405,20 +389,3 @@ class Engine:
             area.check()
             for interval in area.intervals.values():
                 matching.check_stable(self, area, interval)
-
-
-def _open_order(area: Area, order: Order) -> OpenOrder:
-    line, row = order.line, order.told_row
-    blocked_by = None
-    if row >= 0:
-        label = area.intervals[line.interval_ms].headroom.polytope.labels[row]
-        blocked_by = (label.kind, label.element, label.phase)
-    return OpenOrder(
-        order.order_id, line.interval_ms, line.direction, line.side, order.quantity_w, order.open_w, order.price_mct, order.shown_w,
-        order.intervals, blocked_by,
-    )  # fmt: skip
-
-
-def _levels(orders: list[Order]) -> list[tuple[int, int, int]]:
-    grouped = [(price, [order.shown_w for order in level]) for price, level in groupby(orders, lambda order: order.price_mct)]
-    return [(price, sum(shown), len(shown)) for price, shown in grouped]

@@ -1,4 +1,5 @@
-"""The market as one right sees it: what a watt of its own would cost or bring, and how much of it would be secure.
+"""Views of the market that no event depends on: an owner's open orders, price levels, and the market as one right sees it: what a watt
+of its own would cost or bring, and how much of it would be secure.
 
 At exchange rates every right has its own view of the same orders, as every zone has its own in coupled intraday markets. A home is
 shown this, not the plain book: prices are per watt of its own right, best first, each with the watts that this one counterpart
@@ -7,16 +8,32 @@ could trade now if the home took it alone.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from exchange import search
 from exchange.book import Order
-from exchange.commands import Side
+from exchange.commands import Direction, Side
 from exchange.market import Area, Interval
 
 LEVELS_MAX = 20
+
+
+class OpenOrder(NamedTuple):
+    """An order at rest as its owner sees it. `blocked_by` is (kind, element, phase) of the row that it was told last."""
+
+    order_id: str
+    interval_ms: int
+    direction: Direction
+    side: Side
+    quantity_w: int
+    open_w: int
+    price_mct: int
+    shown_w: int
+    intervals: int
+    blocked_by: tuple[str, str, str] | None
 
 
 class Offer(NamedTuple):
@@ -81,3 +98,20 @@ def _pair_at_rate(area: Area, interval: Interval, buyer: int, seller: int, other
     if side == "buy":
         return Offer(-(-other.price_mct * rate >> search.RATE_BITS), bought_w, other.direction)
     return Offer((other.price_mct << search.RATE_BITS) // rate, sold_w, other.direction)
+
+
+def open_order(area: Area, order: Order) -> OpenOrder:
+    line, row = order.line, order.told_row
+    blocked_by = None
+    if row >= 0:
+        label = area.intervals[line.interval_ms].headroom.polytope.labels[row]
+        blocked_by = (label.kind, label.element, label.phase)
+    return OpenOrder(
+        order.order_id, line.interval_ms, line.direction, line.side, order.quantity_w, order.open_w, order.price_mct, order.shown_w,
+        order.intervals, blocked_by,
+    )  # fmt: skip
+
+
+def levels(orders: list[Order]) -> list[tuple[int, int, int]]:
+    grouped = [(price, [order.shown_w for order in level]) for price, level in groupby(orders, lambda order: order.price_mct)]
+    return [(price, sum(shown), len(shown)) for price, shown in grouped]
