@@ -34,7 +34,7 @@ from exchange.commands import (
 )
 from exchange.events import Advanced, AreaOpened, Event, IntervalOpened, Refused, RowsInstalled
 from exchange.ledger import Ledger
-from exchange.market import Area, Interval
+from exchange.market import OPERATOR, Area, Interval
 from exchange.rejects import Reason
 from riskcheck.headroom import Headroom
 from riskcheck.polytope import Polytope
@@ -90,6 +90,8 @@ def open_area(engine: Engine, command: OpenArea, events: list[Event]) -> None:
     problems += [f"customer {name} stands twice" for position, name in enumerate(names) if name in names[:position]]
     if not names:
         problems.append("an area needs at least one customer")
+    if OPERATOR in names:
+        problems.append(f"{OPERATOR} is the operator's own name")
     if problems:
         return refuse(engine, command, Reason.INVALID_SETTINGS, "; ".join(problems), events)
     if command.area in engine.areas:

@@ -17,7 +17,7 @@ def _scope(event: e.Halted | e.Resumed) -> str:
 
 
 def _rebased(event: e.Rebased) -> str:
-    return f"rebased {event.customer} {event.direction} -{event.quantity_w} to {event.holding_w} paid {event.cash_mct} @ {event.price_mct}"
+    return f"rebased {event.customer} {event.direction} to {event.holding_w} paid {event.cash_mct} @ {event.price_mct}"
 
 
 PHRASES: dict[type, Callable[[Any], str]] = {

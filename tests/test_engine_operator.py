@@ -1,4 +1,4 @@
-"""What the operator and the clock order: done whole, or refused with the first reason that holds in the documented order."""
+"""What opens the market and drives its clock: done whole, or refused with the first reason that holds in the documented order."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from exchange.events import Refused
 from exchange.rejects import Reason
 from riskcheck.polytope import Polytope, RowLabel
 from tests.rulebook import AREA, CLOSED, OPEN, SETTINGS, UNKNOWN, Market, terms_of
+from tests.story import story
 
 ROWS = Polytope.from_rows([[1.0] * 6], [40_000.0], [RowLabel("thermal", "transformer", "abc")], [10_000] * 6)
 FIVE = (5_000, 5_000, 5_000)
@@ -86,6 +87,7 @@ REFUSALS: list[tuple[c.OperatorCommand, str]] = [
     (c.InstallRows(AREA, b""), "refused invalid_rows"),
     (c.InstallRows(AREA, b"\x93\x06\x01"), "refused invalid_rows"),
     (c.InstallRows(AREA, Polytope.unlimited(4).to_bytes()), "refused invalid_rows"),
+    (c.OpenArea(AREA, SETTINGS, terms_of("alice", "~operator")), "refused invalid_settings"),
     (c.CloseGate("nowhere", OPEN), "refused unknown_area"),
     (c.CloseGate(AREA, UNKNOWN), "refused unknown_interval"),
     (c.CloseGate(None, UNKNOWN), "refused unknown_interval"),
@@ -111,6 +113,22 @@ def test_the_operator_is_refused_by_name_and_nothing_changes(command: c.Operator
         place A1 alice sell 500 @ 12300       rested 500
         close 2700000                         cancelled A1 500 gate; closed
         """)
+
+
+def test_time_that_passes_ends_orders_in_the_order_of_their_ends_block_orders_too() -> None:
+    """Of two that end at once, the one that came first."""
+    market = Market()
+    market.do(c.OpenInterval(AREA, 4 * 900_000, market.rows.content_hash, FIVE, FIVE))
+    for name, until_ms, fields in (
+        ("A1", 300, {}), ("A2", 100, {"intervals": 2}), ("A3", 100, {"display_w": 50}), ("A4", 400, {}), ("A5", 200, {"side": "buy"}),
+    ):  # fmt: skip
+        command = c.Place(AREA, "alice", name, OPEN, "export", "sell", 100, 10 if fields.get("side") else 20, "until", until_ms)
+        market.do(msgspec.structs.replace(command, **fields))
+    assert story(market.do(c.Advance(300))) == (
+        "cancelled A2 100 expired; cancelled A3 100 expired; cancelled A5 100 expired; cancelled A1 100 expired; advanced 300"
+    )
+    assert [order.order_id for order in market.engine.open_orders(AREA, "alice")] == ["A4"]
+    assert market.engine.next_expiry_ms() == 400
 
 
 def test_closing_the_gate_everywhere_goes_through_the_areas_by_name() -> None:

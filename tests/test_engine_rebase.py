@@ -1,4 +1,4 @@
-"""Rows that change while the market is open: who loses what, what is paid for it, which orders go, and who is matched again.
+"""Rows that change while the market is open: who loses what, what is paid for it, which orders go, and what is refused.
 
 The feeder and its figures are those of test_engine_network.py. A compensation without a trade is 10,000 mct/kWh: 1,000 W for a
 quarter of an hour are 0.25 kWh, so 2,500 mct.
@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from exchange import commands as c
-from exchange.events import Blocked, RowsChanged, Traded
 from exchange.rejects import Reason
 from exchange.snapshot import dump, load
 from replay import tape
@@ -23,7 +22,7 @@ from replay.rebuild import moment, rebuild
 from replay.verify import verify
 from riskcheck.polytope import Polytope, RowLabel
 from tests.rulebook import AREA, CLOSED, OPEN, SETTINGS, UNKNOWN, Market
-from tests.test_engine_network import COLUMNS, feeder
+from tests.story import story
 from tests.test_node import decide, opening, place
 
 FIVE = (5_000,) * 6
@@ -41,6 +40,10 @@ def market(rows: Polytope | None = None, **settings: object) -> Market:
     return made
 
 
+def tell(made: Market, command: c.Command) -> str:
+    return story(made.do(command))
+
+
 def change(limit_w: tuple[int, ...] = FIVE, rows: Polytope = ROWS, **fields: object) -> c.ChangeRows:
     command = c.ChangeRows(AREA, OPEN, rows.content_hash, limit_w, "topology", "switch 4 opened")
     return msgspec.structs.replace(command, **fields)
@@ -54,7 +57,7 @@ def limits(**lower_w: int) -> tuple[int, ...]:
 
 def test_holdings_fall_to_the_limits_and_the_operator_pays() -> None:
     made = market()
-    told = made.tell(change(limits(alice=4_000, carol_import=3_000)))
+    told = tell(made, change(limits(alice=4_000, carol_import=3_000)))
     assert told == (
         "changed topology; rebased alice export to 4000 paid 2500 @ 10000; rebased carol import to 3000 paid 5000 @ 10000"
     )  # fmt: skip
@@ -63,18 +66,22 @@ def test_holdings_fall_to_the_limits_and_the_operator_pays() -> None:
     assert made.engine.operator_cash(AREA) == -7_500
 
 
-def test_the_price_is_that_of_the_last_trade_of_the_same_book() -> None:
-    made = market(compensation_mct=4_000)
-    made.play("""
-        place A1 alice sell 400 @ 12300           rested 400
-        place B1 bob buy 200 @ 12400              traded 200 @ 12300 maker A1
-        place B2 bob buy 200 @ 12300              traded 200 @ 12300 maker A1
-        """)
-    assert made.tell(change(limits(carol=4_000, carol_import=4_000))).split("; ")[1:] == [
-        "rebased bob export to 5000 paid 1230 @ 12300",
-        "rebased carol export to 4000 paid 3075 @ 12300",
-        "rebased carol import to 4000 paid 1000 @ 4000",
-    ]
+def test_the_price_is_that_of_the_last_trade_of_the_same_book_up_to_the_compensation() -> None:
+    """Twice traded in the export book, at last at 12,300; nobody has traded in the import book."""
+    traded = """
+        place A1 alice sell 400 @ 12500           rested 400
+        place B1 bob buy 200 @ 12500              traded 200 @ 12500 maker A1
+        place A2 alice sell 200 @ 12300           rested 200
+        place B2 bob buy 200 @ 12300              traded 200 @ 12300 maker A2
+        """
+    lower = change(limits(bob=5_300, carol=4_000, carol_import=4_000))
+    for compensation_mct, export_mct, import_mct in ((20_000, 12_300, 20_000), (12_300, 12_300, 12_300), (4_000, 4_000, 4_000)):
+        made = market(compensation_mct=compensation_mct).play(traded)
+        assert tell(made, lower).split("; ")[1:] == [
+            f"rebased bob export to 5300 paid {export_mct // 40} @ {export_mct}",
+            f"rebased carol export to 4000 paid {export_mct // 4} @ {export_mct}",
+            f"rebased carol import to 4000 paid {import_mct // 4} @ {import_mct}",
+        ]
 
 
 def test_a_proposal_is_never_stale() -> None:
@@ -84,7 +91,7 @@ def test_a_proposal_is_never_stale() -> None:
         place A1 alice sell 1000 @ 12000          rested 1000
         place B1 bob buy 1000 @ 12000             traded 1000 @ 12000 maker A1
         """)
-    assert made.tell(change(limits(alice=4_500, bob=4_500))) == "changed topology; rebased bob export to 4500 paid 4500 @ 12000"
+    assert tell(made, change(limits(alice=4_500, bob=4_500))) == "changed topology; rebased bob export to 4500 paid 3750 @ 10000"
     assert made.engine.holdings(AREA, OPEN)[0] == [4_000, 4_500, 5_000]
 
 
@@ -101,7 +108,7 @@ def test_sales_that_no_longer_fit_go_whole_and_the_last_in_priority_first() -> N
         place A6 alice sell 400 @ 9900 import     rested 400
         place B1 bob sell 4000 @ 9900             rested 4000
         """)
-    assert made.tell(change(limits(alice=3_000))) == (
+    assert tell(made, change(limits(alice=3_000))) == (
         "changed topology; cancelled A2 1000 rebased; cancelled A4 1000 rebased; rebased alice export to 3000 paid 5000 @ 10000"
     )
     made.play("""
@@ -115,20 +122,16 @@ def test_sales_that_no_longer_fit_go_whole_and_the_last_in_priority_first() -> N
 
 def test_behind_a_closed_gate_holdings_fall_as_before_it_and_the_account_is_settled_at_the_end() -> None:
     made = market()
-    assert made.tell(change(limits(bob=4_000), interval_ms=CLOSED)) == "changed topology; rebased bob export to 4000 paid 2500 @ 10000"
+    assert tell(made, change(limits(bob=4_000), interval_ms=CLOSED)) == "changed topology; rebased bob export to 4000 paid 2500 @ 10000"
     assert made.engine.holdings(AREA, CLOSED)[0] == [5_000, 4_000, 5_000]
     made.do(c.RetireInterval(AREA, CLOSED))
     assert (made.engine.cash(AREA)["bob"], made.engine.operator_cash(AREA)) == (2_500, -2_500)
 
 
-def test_a_halted_interval_is_changed_and_stays_halted_but_nobody_is_woken() -> None:
+def test_a_halted_interval_is_changed_and_stays_halted() -> None:
     made = market()
-    made.play("""
-        place A1 alice sell 500 @ 9000            rested 500
-        halt all                                  halted
-        """)
-    assert made.tell(change(wake=(c.OrderRef("alice", "A1"),))) == "refused halted"
-    assert made.tell(change(limits(bob=4_000))) == "changed topology; rebased bob export to 4000 paid 2500 @ 10000"
+    made.do(c.Halt(None, None, "storm"))
+    assert tell(made, change(limits(bob=4_000))) == "changed topology; rebased bob export to 4000 paid 2500 @ 10000"
     assert made.ask("place B1 bob buy 500 @ 9000") == "rejected halted"
 
 
@@ -136,9 +139,9 @@ def test_a_proposal_made_from_rows_that_are_no_longer_in_force_is_refused() -> N
     """An audit has tightened the rows while a recourse was computed on the old ones: it must not loosen them again."""
     made = market()
     before, tighter = made.rows.content_hash, change(cause="audit", replaces_hash=made.rows.content_hash)
-    assert made.tell(tighter) == "changed audit"
-    assert made.tell(change(cause="recourse", replaces_hash=before)) == "refused stale_rows"
-    assert made.tell(change(cause="recourse", replaces_hash=ROWS.content_hash)) == "changed recourse"
+    assert tell(made, tighter) == "changed audit"
+    assert tell(made, change(cause="recourse", replaces_hash=before)) == "refused stale_rows"
+    assert tell(made, change(cause="recourse", replaces_hash=ROWS.content_hash)) == "changed recourse"
 
 
 def spoil(**fields: object) -> Callable[[c.ChangeRows], c.ChangeRows]:
@@ -154,11 +157,16 @@ SPOILERS: dict[Reason, Callable[[c.ChangeRows], c.ChangeRows]] = {
     Reason.LIMIT_OUT_OF_BOUNDS: spoil(limit_w=limits(alice=999)),
     Reason.INSECURE_FAILSAFE: spoil(rows_hash=TOO_TIGHT.content_hash),
     Reason.INSECURE_LIMITS: spoil(limit_w=limits(alice=5_010)),
-    Reason.UNKNOWN_WOKEN: spoil(wake=(c.OrderRef("alice", "none"),)),
+    Reason.INVALID_RAISE: spoil(raise_w=(1,)),
+    Reason.INSECURE_RAISE: spoil(raise_w=(10, 0, 0, 0, 0, 0)),
     Reason.INVALID_DEVICE_SETTING: spoil(settings=(c.DeviceSetting("mallory", "reactive_var", 1),)),
 }
 # These spoil the same field, so that the later of the two hides the earlier.
-SAME = [Reason.INVALID_LIMITS, Reason.LIMIT_OUT_OF_BOUNDS, Reason.INSECURE_LIMITS], [Reason.UNKNOWN_ROWS, Reason.INSECURE_FAILSAFE]
+SAME = [
+    [Reason.INVALID_LIMITS, Reason.LIMIT_OUT_OF_BOUNDS, Reason.INSECURE_LIMITS],
+    [Reason.UNKNOWN_ROWS, Reason.INSECURE_FAILSAFE],
+    [Reason.INVALID_RAISE, Reason.INSECURE_RAISE],
+]
 PAIRS = [pair for pair in combinations(SPOILERS, 2) if not any(set(pair) <= set(same) for same in SAME)]
 
 
@@ -168,14 +176,14 @@ def test_a_change_is_refused_for_the_earlier_reason_and_nothing_changes(reasons:
     before = dump(made.engine)
     for reason in reasons:
         command = SPOILERS[reason](command)
-    assert made.tell(command) == f"refused {reasons[0]}"
+    assert tell(made, command) == f"refused {reasons[0]}"
     made.engine.sequence -= 1
     assert dump(made.engine) == before
 
 
 @pytest.mark.parametrize("limit_w", [limits(bob=-1), limits(bob=10_001), limits(bob=2**40)], ids=["negative", "over the rating", "huge"])
 def test_a_limit_lies_between_failsafe_and_rating(limit_w: tuple[int, ...]) -> None:
-    assert market().tell(change(limit_w)) == "refused limit_out_of_bounds"
+    assert tell(market(), change(limit_w)) == "refused limit_out_of_bounds"
 
 
 @pytest.mark.parametrize(
@@ -189,90 +197,12 @@ def test_a_limit_lies_between_failsafe_and_rating(limit_w: tuple[int, ...]) -> N
     ids=["no name", "twice", "no customer", "out of bounds"],
 )
 def test_settings_name_each_device_once(settings: tuple[c.DeviceSetting, ...]) -> None:
-    assert market().tell(change(settings=settings)) == "refused invalid_device_setting"
-
-
-def test_an_order_of_another_interval_or_owner_is_not_woken() -> None:
-    made = market()
-    made.play("place A1 alice sell 500 @ 9000             rested 500")
-    assert made.tell(change(wake=(c.OrderRef("bob", "A1"),))) == "refused unknown_woken"
-    assert made.tell(change(wake=(c.OrderRef("alice", "A1"),), interval_ms=CLOSED)) == "refused unknown_woken"
+    assert tell(market(), change(settings=settings)) == "refused invalid_device_setting"
 
 
 def test_the_refusal_names_the_row_that_breaks() -> None:
     (refused,) = market().do(change(rows=TOO_TIGHT, limit_w=(1_000,) * 6))
     assert "failsafe envelopes break overload of transformer phase abc" in refused.detail  # type: ignore[union-attr]
-
-
-# --- recourse -----------------------------------------------------------------------------------------------------------
-
-ROOMY = feeder([[take // 2 for take in takes] for takes in COLUMNS])  # as if an inverter held the voltage: half of each coefficient
-BLOCKED = """
-    place A1 alice sell 1660 @ 10000          rested 1660
-    place C1 carol buy 1660 @ 10000           traded 1660 @ 10000 maker A1
-    place A2 alice sell 400 @ 9000            rested 400
-    place C2 carol buy 300 @ 9000             blocked A2 0 of 300 by far-end; blocked C2 0 of 300 by far-end; rested 300
-    place C3 carol buy 300 @ 9000             blocked C3 0 of 300 by far-end; rested 300
-    """
-
-
-def recourse(made: Market, *wake: c.OrderRef, limit_w: tuple[int, ...] | None = None) -> str:
-    made.do(c.InstallRows(AREA, ROOMY.to_bytes()))
-    export_w, import_w = made.engine.holdings(AREA, OPEN)
-    return made.tell(change(limit_w or tuple(export_w + import_w), ROOMY, cause="recourse", settings=(TAP, ABSORB), wake=wake))
-
-
-def test_the_trade_that_a_recourse_was_made_for_happens_in_the_same_command() -> None:
-    made = market(feeder()).play(BLOCKED)
-    assert recourse(made, c.OrderRef("carol", "C3")) == "changed recourse; traded 300 @ 9000 maker A2"
-    made.play("""
-        asks                                      9000: A2 100
-        bids                                      9000: C2 300
-        """)
-    assert made.engine.areas[AREA].intervals[OPEN].settings == (TAP, ABSORB)
-
-
-def test_a_woken_order_keeps_its_place_if_it_still_rests() -> None:
-    made = market(feeder()).play(BLOCKED)
-    made.play("cancel x1 alice A2                     cancelled A2 400 request")
-    assert recourse(made, c.OrderRef("carol", "C2")) == "changed recourse"
-    made.play("bids                                   9000: C2 300, C3 300")
-
-
-def test_orders_are_woken_in_the_order_given_and_one_that_was_filled_meanwhile_is_passed_over() -> None:
-    made = market(feeder()).play(BLOCKED)
-    woken = (c.OrderRef("carol", "C3"), c.OrderRef("carol", "C2"), c.OrderRef("alice", "A2"))
-    assert recourse(made, *woken) == "changed recourse; traded 300 @ 9000 maker A2; traded 100 @ 9000 maker A2"
-
-
-def test_a_woken_order_that_the_change_itself_took_away_is_passed_over() -> None:
-    made = market(feeder()).play(BLOCKED)
-    export_w, import_w = made.engine.holdings(AREA, OPEN)
-    lower = (1_000, *export_w[1:], *import_w)
-    told = recourse(made, c.OrderRef("alice", "A2"), limit_w=lower)
-    assert told == "changed recourse; cancelled A2 400 rebased; rebased alice export to 1000 paid 5850 @ 10000"
-
-
-def test_what_owners_were_told_of_the_old_rows_is_told_again_of_the_new_ones() -> None:
-    made = market(feeder()).play(BLOCKED)
-    export_w, import_w = made.engine.holdings(AREA, OPEN)
-    events = made.do(change(tuple(export_w + import_w), feeder(), wake=(c.OrderRef("carol", "C2"),)))
-    assert [event.order_id for event in events if isinstance(event, Blocked)] == ["A2", "C2"]
-    assert not any(isinstance(event, Traded) for event in events)
-
-
-def test_settings_are_recorded_survive_a_snapshot_and_give_way_to_the_next_ones() -> None:
-    made = market(feeder()).play(BLOCKED)
-    recourse(made, c.OrderRef("carol", "C3"))
-    raw = dump(made.engine)
-    made.engine = load(raw)
-    assert dump(made.engine) == raw
-    assert made.engine.areas[AREA].intervals[OPEN].settings == (TAP, ABSORB)
-    export_w, import_w = made.engine.holdings(AREA, OPEN)
-    (changed,) = made.do(change(tuple(export_w + import_w), ROOMY, settings=(TAP,)))
-    assert isinstance(changed, RowsChanged)
-    assert (changed.rows_hash, changed.rows, changed.detail, changed.settings) == (ROOMY.content_hash, 3, "switch 4 opened", (TAP,))
-    assert made.engine.areas[AREA].intervals[OPEN].settings == (TAP,)
 
 
 def test_a_state_with_lowered_holdings_comes_back_with_its_accounts() -> None:
