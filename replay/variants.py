@@ -58,7 +58,7 @@ class VariantError(ValueError):
 
 
 class Variant(NamedTuple):
-    """What differs from the record; None: nothing. `name` is how it was asked for."""
+    """What differs from the record; None: nothing."""
 
     name: str = AS_RECORDED
     rule: Rule | None = None
@@ -77,14 +77,16 @@ def parse(text: str) -> Variant:
         raise VariantError(f"rule {named['rule']!r} is none of {', '.join(RULES)}")
     if "rows" in named and "network" in named:
         raise VariantError("rows= and network= exclude each other: a network has rows of its own")
-    return Variant(text, cast(Rule | None, named.get("rule")), named.get("rows"), named.get("network"))
+    name = " ".join(value if key == "rule" else f"{key}={value}" for key, value in named.items())
+    return Variant(name, cast(Rule | None, named.get("rule")), named.get("rows"), named.get("network"))
 
 
 class Solver(Protocol):
-    """Who makes proposals (`exchange/proposer.py`); the engine verifies them."""
+    """Who makes proposals (`exchange/proposer.py`), None where it has none; the engine verifies them."""
 
-    def propose(self, engine: Engine, place: Place) -> Command: ...
-    def uncross(self, engine: Engine, area: str, interval_ms: int, *, ends_auction: bool) -> Uncross: ...
+    def propose(self, engine: Engine, place: Place) -> Sweep | None: ...
+    def uncross(self, engine: Engine, area_name: str, interval_ms: int, *, ends_auction: bool) -> Uncross | None: ...
+    def may_uncross(self, engine: Engine, area_name: str, interval_ms: int) -> bool: ...
 
 
 class Edition:
@@ -157,17 +159,41 @@ class Edition:
             case Uncross():
                 yield from self._uncrossed(recorded, engine)
             case Sweep():
-                yield self._placed(recorded.place, engine)
+                yield from self._placed(recorded.place, engine)
             case Place():
-                yield self._placed(recorded, engine)
+                yield from self._placed(recorded, engine)
             case _:
                 yield self._renamed(recorded)
 
+    def ending(self, engine: Engine) -> Iterator[Command]:
+        """What ends the auctions that had not reached their gate when the record stops; nothing where there is no such rule."""
+        waiting = [
+            (name, start)
+            for name, area in engine.areas.items()
+            for start, interval in area.intervals.items()
+            if interval.phase == "auction"
+        ]
+        if self._rule != "auction" or not waiting:
+            return
+        self.notes.append(f"{len(waiting)} auction(s) were ended with the record, before their gate")
+        for interval in waiting:
+            yield from self._ask(engine, interval.area.name, interval.start_ms, ends_auction=True)
+
     # --- orders ---------------------------------------------------------------------------------------------------
 
-    def _placed(self, place: Place, engine: Engine) -> Command:
-        renamed = self._renamed(place)
-        return self._solver.propose(engine, renamed) if self._rule == "joint" else renamed
+    def _placed(self, place: Place, engine: Engine) -> Iterator[Command]:
+        renamed: Place = self._renamed(place)
+        if self._rule != "joint":
+            yield renamed
+            return
+        yield self._solver.propose(engine, renamed) or renamed
+        if self._solver.may_uncross(engine, place.area, place.interval_ms):
+            yield from self._ask(engine, place.area, place.interval_ms, ends_auction=False)
+
+    def _ask(self, engine: Engine, area: str, interval_ms: int, *, ends_auction: bool) -> Iterator[Command]:
+        proposal = self._solver.uncross(engine, area, interval_ms, ends_auction=ends_auction)
+        if proposal is not None:
+            yield proposal
 
     def _renamed(self, command: Any) -> Any:
         is_personal = isinstance(command, CustomerCommand | Suspend | Reinstate | AmendTerms)
@@ -182,11 +208,11 @@ class Edition:
         for name in sorted(engine.areas) if gate.area is None else [gate.area]:
             interval = engine.areas[name].intervals.get(gate.interval_ms)
             if interval is not None and interval.phase == "auction":
-                yield self._solver.uncross(engine, name, gate.interval_ms, ends_auction=True)
+                yield from self._ask(engine, name, gate.interval_ms, ends_auction=True)
 
     def _uncrossed(self, recorded: Uncross, engine: Engine) -> Iterator[Command]:
         if self._rule == "joint":
-            yield self._solver.uncross(engine, recorded.area, recorded.interval_ms, ends_auction=recorded.ends_auction)
+            yield from self._ask(engine, recorded.area, recorded.interval_ms, ends_auction=recorded.ends_auction)
         elif self._rule != "auction" and recorded.ends_auction:
             area = engine.areas.get(recorded.area)
             interval = None if area is None else area.intervals.get(recorded.interval_ms)

@@ -14,28 +14,15 @@ from pathlib import Path
 from envelopes.refresh import Plan
 from exchange.bounds import MarketSettings
 from exchange.codec import CorruptRecordError, decode_command
-from exchange.commands import Command, OpenArea, Place, Uncross
+from exchange.commands import Command, OpenArea
 from exchange.engine import Engine
 from exchange.journal import Journal, JournalError
 from replay.outcome import Fold, Outcome
 from replay.variants import Edition, Solver, Variant, VariantError
+from riskcheck.headroom import warm
 
 Tape = Sequence[Command]
 PlanOf = Callable[[str, MarketSettings], Plan]
-
-
-class Proposer:
-    """The exchange's own solver (`exchange/proposer.py`), imported when the first proposal is needed."""
-
-    def propose(self, engine: Engine, place: Place) -> Command:
-        from exchange.proposer import propose
-
-        return propose(engine, place)
-
-    def uncross(self, engine: Engine, area: str, interval_ms: int, *, ends_auction: bool) -> Uncross:
-        from exchange.proposer import uncross
-
-        return uncross(engine, area, interval_ms, ends_auction=ends_auction)
 
 
 def tape_of_journal(path: Path) -> list[Command]:
@@ -50,19 +37,32 @@ def tape_of_journal(path: Path) -> list[Command]:
 
 
 def run(
-    tape: Tape, variant: Variant, plan_of: PlanOf, solver: Solver | None = None, on_command: Callable[[int], None] | None = None
+    tape: Tape,
+    variant: Variant,
+    plan_of: PlanOf,
+    solver: Callable[[], Solver] | None = None,
+    on_command: Callable[[int], None] = lambda _done: None,
 ) -> Outcome:
     """One variant from beginning to end; `on_command` hears how many of the tape's commands are done. Raises VariantError."""
     recorded = opening_of(tape)
-    edition = Edition(variant, recorded, solver or Proposer(), plan_of)
+    edition = Edition(variant, recorded, (solver or _proposer)(), plan_of)
     engine, fold, began_s = Engine(), Fold(recorded.settings.interval_ms), time.perf_counter()
     for done, told in enumerate(tape):
         for command in edition.commands(told, engine):
             fold.take(command, engine.apply(command))
-        if on_command is not None and done % 100 == 0:
+        if done % 100 == 0:
             on_command(done)
+    for command in edition.ending(engine):
+        fold.take(command, engine.apply(command))
     engine.check()
     return fold.outcome(variant.name, left_out=edition.left_out, seconds=time.perf_counter() - began_s, notes=edition.notes)
+
+
+def _proposer() -> Solver:
+    """The exchange's own; it brings OSQP along."""
+    from exchange.proposer import Proposer
+
+    return Proposer()
 
 
 def opening_of(tape: Tape) -> OpenArea:
@@ -77,6 +77,7 @@ def compare(
     tape: Tape, variants: Sequence[Variant], plan_of: PlanOf, progress: Callable[[str, float], None] = lambda _what, _share: None
 ) -> Iterator[Outcome]:
     """One outcome per variant, in their order."""
+    warm()
     for place, variant in enumerate(variants):
 
         def tell(done: int, name: str = variant.name, place: int = place) -> None:
