@@ -96,11 +96,10 @@ def _walk_one_to_one(area: Area, interval: Interval, taker: Order, shut: int, un
         return Walk(fills, False)  # an operator's order has no book of its own here
     against = interval.sells if is_buy else interval.buys
     allows = area.settings.self_trade == "allow"
-    passed = np.zeros(2 * n, dtype=np.int8)
-    if passes_own and not allows:
-        passed[interval.owners[: 2 * n] == taker.account.position] = 1
+    own = (interval.owners[: 2 * n] == taker.account.position).astype(np.int8) if passes_own and not allows else None
     barred = NOT_BARRED if allows else taker.account.position
     while taker.open_w:
+        passed = np.zeros(2 * n, dtype=np.int8) if own is None else own.copy()
         found = search.one_to_one()(
             headroom.columns, headroom.residual, against.heads, interval.owners, passed, taker.right, is_buy, taker.price_mct, taker.open_w,
             area.settings.lot_w, barred, n, _out,
@@ -151,7 +150,7 @@ def consume(area: Area, interval: Interval, order: Order, watts: int) -> tuple[i
     if open_w < area.settings.lot_w:
         interval.take_out(order)
         return open_w, 0, open_w, 0
-    if shown_w == 0:
+    if shown_w < area.settings.lot_w:
         interval.take_out(order)
         interval.rest(order)
         return open_w, 0, 0, order.shown_w

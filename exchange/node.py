@@ -1,10 +1,22 @@
-"""The running exchange: what arrived while the last batch was being committed is the next batch.
+"""The running exchange: what arrived while the last batch was decided and committed is the next batch.
 
-    submit -> [waiting] -> journal.append in a thread  ||  engine.apply here  ->  both done: release(batch)
+    submit -> [waiting] -> decide: (propose ->) engine.apply -> the batch -> journal.append in a thread -> release(batch)
+                           batch n+1 is decided here            ||           while batch n becomes durable there
 
-No event leaves before its command is on the disk. A failed write ends `run` with JournalError; nothing is retried. Batches
-whose release was not confirmed before a crash are released again at the next start: events carry sequences, so whoever
-hears one twice can tell. The garbage collector is off while orders are decided and runs when an interval is retired.
+**Proposals.** Just before an order is applied, the proposer (`exchange/proposer.py`) may find joint fills for it: then `Sweep` takes
+the place of `Place`. After the last command of a batch, orders at rest of the intervals that it touched may be worth an `Uncross`.
+What is journaled is exactly what was applied, in that order, so replay never solves. An auction is ended by `Uncross` commands of
+the operator; `uncrossed` makes one, to be submitted first.
+
+**Why a crash loses nothing.** The engine runs ahead of the disk by at most two batches, but nothing that it said leaves: a batch is
+released only after its own append has returned, and appends are made one at a time, in order. So what anyone heard is in the
+journal, with all that came before it. A batch that was decided and not yet durable when the process ends is as if it had never
+arrived: its senders heard nothing, and ask again under the same ids. After a restart they may be decided differently (other batches,
+other proposals), and nobody can tell. Snapshots are taken from the state after a batch that is durable before they are stored.
+
+A failed write ends `run` with JournalError; nothing is retried. Batches whose release was not confirmed before a crash are
+released again at the next start: events carry sequences, so whoever hears one twice can tell. The garbage collector is off while
+orders are decided and runs when an interval is retired.
 """
 
 from __future__ import annotations
@@ -12,25 +24,37 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
+from exchange import search
 from exchange.codec import encode_command
-from exchange.commands import Command, RetireInterval
+from exchange.commands import Command, Place, RetireInterval, Uncross
 from exchange.engine import Engine
+from exchange.events import Event, IntervalRetired
 from exchange.journal import Journal
-from exchange.recovery import Batch, Recovery, run_batch
+from exchange.proposer import Proposer
+from exchange.recovery import Batch, Recovery, closed_batch
 from exchange.snapshot import dump
 from riskcheck.headroom import warm
 
 BATCH_COMMANDS_MAX = 1000
+DECIDING_S_MAX = 0.02  # a batch that takes longer (the solver was asked often) ends here: the one before waits to be released
 SNAPSHOT_COMMANDS = 50_000
 SNAPSHOT_PATIENCE = 4  # a snapshot waits for an interval to be retired, when there is least to write, but not for ever
 
 
 def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+class _Writing(NamedTuple):
+    """A batch on its way to the disk."""
+
+    batch: Batch
+    durable: Future[None]
 
 
 class Node:
@@ -46,12 +70,15 @@ class Node:
     ) -> None:
         """Opens or creates the journal and recovers. Raises JournalError; `unconfirmed` are the batches to release again."""
         warm()
+        search.warm()
         self.journal = Journal(path)
         confirmed = self.journal.confirmed()
         recovery = Recovery(self.journal, snapshot_max=confirmed)
         self.unconfirmed = [batch for batch in recovery if batch.number > confirmed]
         self.engine: Engine = recovery.engine
+        self.proposer = Proposer()
         self.number, self.digest = recovery.number, recovery.digest
+        self._decided = recovery.number, recovery.digest
         self._unnoted = recovery.unnoted
         self._commands = self.journal.counts()[1]
         self._release = release
@@ -60,6 +87,7 @@ class Node:
         self._since_snapshot = 0
         self._confirmed = confirmed
         self._waiting: list[Command] = []
+        self._writing: _Writing | None = None
         self._arrived = asyncio.Event()
         self._stopping = False
 
@@ -72,6 +100,10 @@ class Node:
         """Queues commands before all that wait: nothing is decided between the engine's state of now and them."""
         self._waiting[:0] = commands
         self._arrived.set()
+
+    def uncrossed(self, area: str, interval_ms: int) -> Uncross | None:
+        """The command that ends an auction, with the joint fills of the orders that rest now; None where no such interval is open."""
+        return self.proposer.uncross(self.engine, area, interval_ms, ends_auction=True)
 
     def confirm(self, number: int) -> None:
         """The events of batch `number` and of all before have reached the broker: no need to release them again."""
@@ -102,29 +134,93 @@ class Node:
         self.journal.close()
 
     async def _take_turn(self, writer: ThreadPoolExecutor) -> bool:
-        await self._arrived.wait()
-        commands, self._waiting = tuple(self._waiting[:BATCH_COMMANDS_MAX]), self._waiting[BATCH_COMMANDS_MAX:]
+        """Decides a batch while the one before is written; then that one leaves, and this one goes to the disk."""
+        if not self._waiting:
+            await self._written()
+            await self._arrived.wait()
+        batch = self._decide()
         if not self._waiting and not self._stopping:
             self._arrived.clear()
-        if not commands:
+        await self._written()
+        if batch is None:
             return not self._stopping
-        number, at_ms, digests = self.number + 1, self._clock_ms(), self._unnoted
-        bodies = [encode_command(command) for command in commands]
-        loop = asyncio.get_running_loop()
-        durable = loop.run_in_executor(writer, self.journal.append, number, at_ms, bodies, self._commands + 1, digests, self._confirmed)
-        batch = run_batch(self.engine, number, at_ms, commands, self.digest)
-        await durable
-        self.number, self.digest, self._unnoted = number, batch.digest, [(number, batch.digest)]
-        self._commands += len(commands)
-        self._release(batch)
-        self._since_snapshot += len(commands)
-        is_quiet = any(isinstance(command, RetireInterval) for command in commands)
+        self._write(batch, writer)
+        is_quiet = any(isinstance(command, RetireInterval) for command in batch.commands)
         if self._since_snapshot >= self._snapshot_commands * (1 if is_quiet else SNAPSHOT_PATIENCE):
-            await loop.run_in_executor(writer, self._save, dump(self.engine))
+            body = dump(self.engine)
+            await self._written()
+            await asyncio.get_running_loop().run_in_executor(writer, self._save, body)
         if is_quiet:
             gc.collect()
             gc.freeze()  # the engine makes no cycles: what survives is not worth walking again
         return True
+
+    # --- deciding -------------------------------------------------------------------------------------------------
+
+    def _decide(self) -> Batch | None:
+        """Takes what waits, as much as fits into a batch, and applies it; None where nothing waits."""
+        if not self._waiting:
+            return None
+        number, previous = self._decided
+        at_ms, ends_s = self._clock_ms(), time.perf_counter() + DECIDING_S_MAX
+        commands: list[Command] = []
+        events: list[tuple[Event, ...]] = []
+        taken = 0
+        for asked in self._waiting[:BATCH_COMMANDS_MAX]:
+            command = (self.proposer.propose(self.engine, asked) if isinstance(asked, Place) else None) or asked
+            commands.append(command)
+            events.append(tuple(self.engine.apply(command)))
+            taken += 1
+            if time.perf_counter() > ends_s:
+                break
+        del self._waiting[:taken]
+        for uncross in self._uncrossings(events):
+            commands.append(uncross)
+            events.append(tuple(self.engine.apply(uncross)))
+        batch = closed_batch(number + 1, at_ms, commands, events, previous)
+        self._decided = batch.number, batch.digest
+        return batch
+
+    def _uncrossings(self, events: Sequence[tuple[Event, ...]]) -> Iterator[Uncross]:
+        """One for each interval that the batch touched and whose orders at rest may gain together, where the market has sweeps."""
+        if not any(area.settings.sweeps for area in self.engine.areas.values()):
+            return
+        for area, interval_ms in self._touched(events):
+            if self.proposer.may_uncross(self.engine, area, interval_ms):
+                uncross = self.proposer.uncross(self.engine, area, interval_ms, ends_auction=False)
+                if uncross is not None:
+                    yield uncross
+
+    def _touched(self, events: Sequence[tuple[Event, ...]]) -> list[tuple[str, int]]:
+        found: dict[tuple[str, int], None] = {}
+        for event in (event for of_command in events for event in of_command):
+            area, interval_ms = getattr(event, "area", None), getattr(event, "interval_ms", None)
+            if isinstance(event, IntervalRetired):
+                self.proposer.forget(event.area, event.interval_ms)
+            elif area is not None and interval_ms is not None:
+                found[area, interval_ms] = None
+        return list(found)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def _write(self, batch: Batch, writer: ThreadPoolExecutor) -> None:
+        """Hands a batch to the disk. The one before is durable: two are never in flight at once."""
+        bodies = [encode_command(command) for command in batch.commands]
+        arguments = batch.number, batch.at_ms, bodies, self._commands + 1, self._unnoted, self._confirmed
+        self._writing = _Writing(batch, writer.submit(self.journal.append, *arguments))
+        self._unnoted = [(batch.number, batch.digest)]
+        self._commands += len(batch.commands)
+        self._since_snapshot += len(batch.commands)
+
+    async def _written(self) -> None:
+        """Waits until the batch that is being written is durable, and lets its events leave."""
+        if self._writing is None:
+            return
+        batch, durable = self._writing
+        await asyncio.wrap_future(durable)
+        self._writing = None
+        self.number, self.digest = batch.number, batch.digest
+        self._release(batch)
 
     def _save(self, body: bytes) -> None:
         self.journal.note(self._unnoted, self._confirmed)

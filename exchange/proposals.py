@@ -177,6 +177,8 @@ def _judge_sweep(area: Area, interval: Interval, command: Sweep, taker: Order, s
 
 def _taker_cash(area: Area, taker: Order, mine_w: int, balance_mct: int) -> tuple[int, int]:
     """(what the incoming order earns or pays, what is left for the operator) of what the resting orders paid less what they earned."""
+    if not mine_w:
+        return 0, balance_mct
     limit = taker.line.sign * cash_of(mine_w, taker.price_mct, area.settings.interval_ms)
     cash = min(max(balance_mct, limit), 0) if taker.line.side == "buy" else max(balance_mct, limit)
     return cash, balance_mct - cash

@@ -6,7 +6,7 @@ that this version decides differently, and neither may trade on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from exchange.codec import CorruptRecordError, decode_command, encode_events
@@ -32,10 +32,16 @@ class ReplayMismatchError(JournalError):
 
 
 def run_batch(engine: Engine, number: int, at_ms: int, commands: tuple[Command, ...], previous: bytes) -> Batch:
-    """The one way in which commands become a batch, live and in replay."""
-    events = tuple(tuple(engine.apply(command)) for command in commands)
+    """The way in which stored commands become a batch again."""
+    return closed_batch(number, at_ms, commands, [tuple(engine.apply(command)) for command in commands], previous)
+
+
+def closed_batch(
+    number: int, at_ms: int, commands: Iterable[Command], events: Sequence[tuple[Event, ...]], previous: bytes
+) -> Batch:  # fmt: skip
+    """What was applied, live or in replay, with the digest that proves it."""
     digest = next_digest(previous, b"".join(map(encode_events, events)))
-    return Batch(number, at_ms, commands, events, digest)
+    return Batch(number, at_ms, tuple(commands), tuple(events), digest)
 
 
 class Recovery:

@@ -22,7 +22,7 @@ from riskcheck.headroom import _fitting, _take
 NONE = -1  # price of an empty line
 PRICE, SHOWN, ARRIVAL = 0, 1, 2
 RATE_BITS = 16
-RATE_MAX = 64 << RATE_BITS
+RATE_MAX = 64  # and at most the lot: so the first order of a line always has enough for one watt of a buyer
 WATTS_MAX = 2**31 - 1
 NOTHING, PAIR, LEFTOVER, OWN = 0, 1, 2, 3
 Integers = npt.NDArray[np.int64]
@@ -108,7 +108,7 @@ def _tight(take: npt.NDArray[np.int32], residual: Integers, lot: int, rows: Inte
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _rate(take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], rows: Integers, count: int) -> Any:
+def _rate(take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], rows: Integers, count: int, lot: int) -> Any:
     """Watts of the seller for one of the buyer, in 2^-16, over the tight rows; 0 where there is none."""
     rate = np.int64(0)
     for i in range(count):
@@ -116,7 +116,7 @@ def _rate(take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], rows: Intege
         if given == 0:
             return np.int64(0)
         rate = max(rate, ((np.int64(take[rows[i]]) << RATE_BITS) + given - 1) // given)
-    return rate if rate <= RATE_MAX else np.int64(0)
+    return rate if rate <= min(lot, RATE_MAX) << RATE_BITS else np.int64(0)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -169,8 +169,8 @@ def _seller_at_rates(
         offered = heads[PRICE, line]
         if offered == NONE or owners[line] == barred or _is_shut(line, n, shut):
             continue
-        rate = _rate(take, columns[line], rows, count)
-        if rate == 0 or offered * rate > np.int64(price) << RATE_BITS or heads[SHOWN, line] << RATE_BITS < rate:
+        rate = _rate(take, columns[line], rows, count, lot)
+        if rate == 0 or offered * rate > np.int64(price) << RATE_BITS:
             continue
         cost = (offered * rate + (1 << RATE_BITS) - 1) >> RATE_BITS
         if best < 0 or cost < best_cost or (cost == best_cost and heads[ARRIVAL, line] < heads[ARRIVAL, best]):
@@ -197,7 +197,7 @@ def _buyer_at_rates(
         if bid == NONE or owners[line] == barred or _is_shut(line, n, shut):
             continue
         count = _tight_of(columns[line], residual, lot, rows, candidates, own)
-        rate = _rate(columns[line], columns[seller], own, count)
+        rate = _rate(columns[line], columns[seller], own, count, lot)
         if rate == 0 or price * rate > bid << RATE_BITS or np.int64(wanted) << RATE_BITS < rate:
             continue
         value = (bid << RATE_BITS) // rate
@@ -250,7 +250,7 @@ def rate_and_row(columns: Columns, residual: Integers, buyer: int, seller: int, 
         needed = ((taken << RATE_BITS) + given - 1) // given
         if needed > rate:
             rate, worst = needed, row
-    return (rate if rate <= RATE_MAX else np.int64(0)), worst
+    return (rate if rate <= min(lot, RATE_MAX) << RATE_BITS else np.int64(0)), worst
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
