@@ -70,7 +70,8 @@ class Nearest:
         self._place = _places(stacked)
         self._solver = osqp.OSQP()
         self._solver.setup(
-            weight * identity, -weight * target.astype(float), stacked, np.append(np.full(len(rows), -np.inf), low), np.append(np.full(len(rows), FAR), high),
+            weight * identity, -weight * target.astype(float), stacked,
+            np.append(np.full(len(rows), -np.inf), low), np.append(np.full(len(rows), FAR), high),
             eps_abs=eps, eps_rel=eps, max_iter=iterations_max, time_limit=SECONDS_MAX, scaling=0,
             adaptive_rho=1, adaptive_rho_interval=25, verbose=False,
         )  # fmt: skip

@@ -18,7 +18,9 @@ Then whole watts: orders of equal columns and side form one class, whose watts a
 rounded down and sales up, which no row can mind; float errors are paid for by purchases, watt by watt; what rounding took is
 given back as far as rows allow. The result is verified in integers. In a one-to-one market sales follow purchases instead.
 
-`row_price_mct` are the multipliers: what one more watt of room would be worth, per kWh of the right that uses the row most.
+`row_price_mct` are the multipliers: what one more watt of room would be worth, per kWh of the right that uses the row most. From
+them every right has its price (`right_price_mct`): who bids more than it, or asks less, is filled whole, and as long as nobody at
+rest does, no joint trade is worth anything.
 """
 
 from __future__ import annotations
@@ -62,11 +64,15 @@ class Offers(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fills:
-    """`filled_w` [n_offers]; `welfare_mct_w` = sum of price * watts bought - sold, exactly; `row_price_mct` [n_rows]."""
+    """`filled_w` [n_offers]; `welfare_mct_w` = sum of price * watts bought - sold, exactly; `row_price_mct` [n_rows], >= 0.
+
+    `group_price_mct` is what every watt of a group costs beside the rows, one to one; by group.
+    """
 
     filled_w: Watts
     welfare_mct_w: int
     row_price_mct: Floats
+    group_price_mct: dict[int, float]
 
 
 class _Program(NamedTuple):
@@ -96,11 +102,20 @@ def best(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, class_
     x, price = _solved(program)
     filled = np.zeros(len(offers.column), dtype=float)
     filled[program.offers] = x * program.unit_w
-    row_price = np.zeros(len(residual))
-    row_price[program.kept] = price[: len(program.kept)] * program.unit_mct
+    row_price, n_kept = np.zeros(len(residual)), len(program.kept)
+    row_price[program.kept] = price[:n_kept] * program.unit_mct
+    of_groups = (price[n_kept::2] - price[n_kept + 1 :: 2]) * program.unit_mct
+    group_price = dict(zip(np.unique(offers.group[offers.group >= 0]).tolist(), of_groups.tolist(), strict=True))
     whole = _whole(columns, residual, offers, filled, classes(columns) if class_of is None else class_of)
     signed = np.where(offers.is_buy, whole, -whole)
-    return Fills(whole, int(signed @ offers.price_mct), row_price)
+    return Fills(whole, int(signed @ offers.price_mct), row_price, group_price)
+
+
+def right_price_mct(columns: npt.NDArray[np.int32], row_price_mct: Floats) -> Floats:
+    """What a watt of each right [n_columns] costs at these prices of rows, in mct/kWh."""
+    priced = np.flatnonzero(row_price_mct)
+    taken = columns[:, priced].astype(float)
+    return np.asarray((taken / np.maximum(taken.max(axis=0, initial=1.0), 1.0)) @ row_price_mct[priced])
 
 
 def _program(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers) -> _Program:

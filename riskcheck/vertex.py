@@ -59,7 +59,7 @@ def _climb(value: Floats, rows: Floats, room: Floats, high: Floats, x: Floats, s
             return np.maximum(price, 0.0), step
         along = _along(rows, inverse, tight[:k], entering, leaving_row, sign)
         use = _use(rows, basic[:k], along, entering, sign)
-        reach, basic_end, row_end = _reach(use, spare, is_tight, x, high, basic[:k], along, entering, sign, leaving_row)
+        reach, basic_end, row_end = _reach(use, spare, is_tight, x, high, basic[:k], along, entering, sign)
         if not np.isfinite(reach):
             break
         _move(x, spare, high, basic[:k], along, use, is_tight, entering, sign, reach)
@@ -138,8 +138,7 @@ def _use(rows: Floats, basic: Indices, along: Floats, entering: int, sign: float
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _reach(
-    use: Floats, spare: Floats, is_tight: Any, x: Floats, high: Floats, basic: Indices, along: Floats,
-    entering: int, sign: float, leaving_row: int,
+    use: Floats, spare: Floats, is_tight: Any, x: Floats, high: Floats, basic: Indices, along: Floats, entering: int, sign: float
 ) -> Any:  # fmt: skip
     """(length of the step, place of the basic variable that ends it or -1, row that ends it or -1)."""
     reach = np.inf

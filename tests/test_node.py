@@ -89,7 +89,7 @@ def test_no_event_leaves_before_its_command_is_durable(tmp_path: Path) -> None:
         await node.run()
 
     asyncio.run(run())
-    assert len(seen) == 3
+    assert len(seen) >= 3
     assert all(seen)
 
 
