@@ -113,10 +113,10 @@ class _Running:
         return gained - self.sold_w[right] - self.rebased_w[right]
 
     def settled(self, area: str, interval_ms: int) -> Settled:
-        watts = map(tuple, (self.allocation_w, self.raised_w, self.bought_w, self.sold_w, self.rebased_w))
         return Settled(
-            0, area, interval_ms, tuple(self.position), *watts, tuple(self.cash_mct), tuple(self.compensated_mct), self.operator_mct
-        )
+            0, area, interval_ms, tuple(self.position), tuple(self.allocation_w), tuple(self.raised_w), tuple(self.bought_w),
+            tuple(self.sold_w), tuple(self.rebased_w), tuple(self.cash_mct), tuple(self.compensated_mct), self.operator_mct,
+        )  # fmt: skip
 
 
 class Books:
@@ -178,11 +178,17 @@ class Books:
 
     def _stated(self, event: Settled, state: State) -> Statement:
         n = len(event.customers)
-        by_right = (event.allocation_w, event.raised_w, event.bought_w, event.sold_w, event.rebased_w)
+
+        def both(by_right: tuple[int, ...], place: int) -> tuple[int, int]:
+            return by_right[place], by_right[n + place]
+
         accounts = tuple(
-            Account(name, *((watts[place], watts[n + place]) for watts in by_right), event.cash_mct[place], event.compensated_mct[place])
+            Account(
+                name, both(event.allocation_w, place), both(event.raised_w, place), both(event.bought_w, place), both(event.sold_w, place),
+                both(event.rebased_w, place), event.cash_mct[place], event.compensated_mct[place],
+            )
             for place, name in enumerate(event.customers)
-        )
+        )  # fmt: skip
         statement = Statement(event.area, event.interval_ms, state, accounts, event.operator_mct)
         if statement.balance_mct():
             self.problems.append(f"interval {event.interval_ms} of {event.area}: cash comes to {statement.balance_mct()} mct, not to zero")

@@ -233,7 +233,8 @@ def _is_no(event: Any) -> bool:
 
 
 def _phase(event: e.Event, now_ms: int) -> Iterator[Row]:
-    direction = None
+    direction: str | None = None
+    entered: str
     match event:
         case e.IntervalOpened():
             entered, reason = event.phase, ""

@@ -167,12 +167,8 @@ class Edition:
 
     def ending(self, engine: Engine) -> Iterator[Command]:
         """What ends the auctions that had not reached their gate when the record stops; nothing where there is no such rule."""
-        waiting = [
-            (name, start)
-            for name, area in engine.areas.items()
-            for start, interval in area.intervals.items()
-            if interval.phase == "auction"
-        ]
+        intervals = [interval for name in sorted(engine.areas) for interval in engine.areas[name].intervals.values()]
+        waiting = [interval for interval in intervals if interval.phase == "auction"]
         if self._rule != "auction" or not waiting:
             return
         self.notes.append(f"{len(waiting)} auction(s) were ended with the record, before their gate")

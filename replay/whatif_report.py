@@ -55,6 +55,7 @@ def draw(path: Path, outcomes: Sequence[Outcome], subject: str) -> None:
         for axes, (title, is_stacked, bars) in zip(grid.flat, _panels(outcomes), strict=True):
             _panel(axes, title, [one.name for one in outcomes], bars, is_stacked)
         grid[0][0].invert_yaxis()
+        figure.legend(*grid[0][1].get_legend_handles_labels(), loc="upper right", ncols=3)
         figure.savefig(path, dpi=110, metadata={"Software": None})
         plt.close(figure)
 
@@ -86,8 +87,6 @@ def _panel(axes: Axes, title: str, names: Sequence[str], bars: Sequence[Bars], i
             left = [start + value for start, value in zip(left, values, strict=True)]
     axes.set_yticks(range(len(names)), names)
     axes.set_title(title)
-    if len(bars) > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(0.0, -0.32), ncols=len(bars), fontsize=8)
 
 
 def _page(outcomes: Sequence[Outcome], subject: str, picture: bytes) -> str:
