@@ -5,9 +5,10 @@
     3. payload size and 4. decoding                           - `malformed`, with field and reason
     5. the customer's rate                                    - `throttled`, with the time after which to retry
     6. expiry, against the market's clock                     - `late`
-What passes is a command for the engine, or is answered here (status, heartbeat). Nothing else changes state, and a message that
-is refused never reaches the engine or the journal. The customer is the topic's, which the broker's access rules vouch for; a
-payload cannot name another.
+What passes is a command for the engine, or is answered here (status, heartbeat) or by a look at the books (view). Nothing else
+changes state, and a message that is refused never reaches the engine or the journal. The customer is the topic's, which the broker's
+access rules vouch for; a payload cannot name another. A customer's reader has a topic and a rate of its own, and only asks. What the
+operator sends goes to its own desk (`operator.py`).
 
 Two clocks come in as arguments: `market_ms`, which orders and expiries live by, and `elapsed_ms`, a steady clock of real time,
 which rate and silence live by (a market's clock may run faster than real time).
@@ -21,14 +22,18 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
-from exchange.commands import Cancel, Command, CustomerCommand, MassCancel, Place, Replace
-from exchange.events import AreaOpened, Event, IntervalOpened, IntervalRetired, Rebased, RowsChanged, Traded
+from exchange.commands import Cancel, Command, CustomerCommand, MassCancel, OperatorCommand, Place, Replace
+from exchange.events import AreaOpened, Event, IntervalOpened, IntervalRetired, Raised, Rebased, RowsChanged, Traded
+from exchange.rejects import Reason
 from gateway import topics, wire
 from gateway.device import device_message
+from gateway.dropcopy import DropCopy
 from gateway.envelope import envelope_message
+from gateway.glance import Glance, Seen
 from gateway.marketdata import MarketData
 from gateway.message import Message
-from gateway.mirror import Mirror
+from gateway.mirror import Mirror, MirroredArea, Resting
+from gateway.operator import OperatorDesk
 from gateway.rate import Bucket
 from gateway.reports import private
 
@@ -77,68 +82,91 @@ class Session:
         assert not self.settings.problems(), self.settings.problems()
         self.mirror = Mirror.of(engine) if engine is not None else Mirror()
         self.marketdata = MarketData(self.mirror)
+        self.glance = Glance(self.mirror, self.marketdata.updates)
+        self.operator = OperatorDesk(self.mirror)
+        self._dropcopy = DropCopy(boot)
         self.counts: Counter[str] = Counter()
         self._boot = boot
         self._silenced = 0
         self._elapsed_ms = elapsed_ms
-        self._contacts: dict[tuple[str, str], Contact] = {}
+        self._contacts: dict[tuple[str, str, bool], Contact] = {}
 
     # --- in: bytes to commands ------------------------------------------------------------------------------------
 
-    def admit(self, topic: str, payload: bytes, market_ms: int, elapsed_ms: int) -> CustomerCommand | list[Message]:
-        """A command for the engine, or the replies that settle the matter (none where there is nobody to answer)."""
+    def admit(self, topic: str, payload: bytes, market_ms: int, elapsed_ms: int) -> CustomerCommand | OperatorCommand | list[Message]:
+        """A command for the engine, or the replies that settle the matter (none where there is nobody to answer, or not yet)."""
         self._elapsed_ms = max(self._elapsed_ms, elapsed_ms)
-        address = topics.parse_request(topic)
-        if address is None:
+        operated = topics.parse_operator_request(topic)
+        if operated is not None:
+            return self.operator.admit(operated, payload)
+        sender = topics.parse_request(topic)
+        if sender is None:
             return self._ignore("foreign_topic")
-        area, customer = address
-        mirrored = self.mirror.areas.get(area)
-        if mirrored is None or customer not in mirrored.position:
+        mirrored = self.mirror.areas.get(sender.area)
+        if mirrored is None or sender.customer not in mirrored.position:
             return self._ignore("unknown_customer")
-        contact = self._contact(area, customer)
+        contact = self._contact(sender.area, sender.customer, sender.is_reader)
         contact.heard_ms = max(contact.heard_ms, elapsed_ms)
         contact.is_silenced = False
         request = wire.decode_request(payload, self.mirror.sequence)
         is_urgent = isinstance(request, wire.Cancel | wire.MassCancel | wire.Heartbeat)
         wait_ms = contact.bucket.take(elapsed_ms, 0 if is_urgent else self.settings.reserve)
         if isinstance(request, wire.Malformed):
-            return self._reply(area, customer, request) if not wait_ms else self._ignore("malformed_over_rate")
+            return self._reply(sender, request) if not wait_ms else self._ignore("malformed_over_rate")
         if wait_ms:
-            return self._reply(area, customer, wire.Throttled(sequence=self.mirror.sequence, id=request.id, retry_ms=wait_ms))
+            return self._reply(sender, wire.Throttled(sequence=self.mirror.sequence, id=request.id, retry_ms=wait_ms))
         if request.expires_ms is not None and market_ms > request.expires_ms:
             late = wire.Late(sequence=self.mirror.sequence, id=request.id, expires_ms=request.expires_ms, market_ms=market_ms)
-            return self._reply(area, customer, late)
-        if isinstance(request, wire.Status):
-            return self._reply(area, customer, self._status(area, customer, request.id, market_ms))
-        if isinstance(request, wire.Heartbeat):
-            return self._reply(area, customer, wire.Alive(sequence=self.mirror.sequence, id=request.id, market_ms=market_ms))
-        self.counts["admitted"] += 1
-        return to_command(area, customer, request)
+            return self._reply(sender, late)
+        return self._take(sender, request, market_ms)
 
-    def _contact(self, area: str, customer: str) -> Contact:
-        contact = self._contacts.get((area, customer))
+    def _take(self, sender: topics.Sender, request: wire.AnyRequest, market_ms: int) -> CustomerCommand | list[Message]:
+        """What a request in good order comes to."""
+        match request:
+            case wire.Status():
+                return self._reply(sender, self._status(sender.area, sender.customer, request.id, market_ms))
+            case wire.Heartbeat():
+                return self._reply(sender, wire.Alive(sequence=self.mirror.sequence, id=request.id, market_ms=market_ms))
+            case wire.View():
+                return self._view(sender, request)
+            case _ if sender.is_reader:
+                reason = "a reader asks status, view and heartbeat, and nothing that acts"
+                return self._reply(sender, wire.Malformed(sequence=self.mirror.sequence, id=request.id, field="type", reason=reason))
+            case _:
+                self.counts["admitted"] += 1
+                return to_command(sender.area, sender.customer, request)
+
+    def _view(self, sender: topics.Sender, request: wire.View) -> list[Message]:
+        """Answered by the next look at the engine's books (`glance`)."""
+        interval = self.mirror.areas[sender.area].intervals.get(request.interval_ms)
+        if interval is None or interval.is_closed:
+            reason = Reason.UNKNOWN_INTERVAL if interval is None else Reason.GATE_CLOSED
+            detail = f"interval {request.interval_ms} is {'not open' if interval is None else 'no longer traded'}"
+            return self._reply(sender, wire.Rejected(sequence=self.mirror.sequence, id=request.id, reason=reason, detail=detail))
+        self.counts["view"] += 1
+        self.glance.ask(Seen(sender.area, sender.customer, request.interval_ms, request.direction), request.id, _answer_topic(sender))
+        return []
+
+    def _contact(self, area: str, customer: str, is_reader: bool = False) -> Contact:
+        contact = self._contacts.get((area, customer, is_reader))
         if contact is None:
-            contact = self._contacts[area, customer] = Contact(self.settings, self._elapsed_ms)
+            contact = self._contacts[area, customer, is_reader] = Contact(self.settings, self._elapsed_ms)
         return contact
 
     def _ignore(self, why: str) -> list[Message]:
         self.counts[why] += 1
         return []
 
-    def _reply(self, area: str, customer: str, report: wire.Report) -> list[Message]:
+    def _reply(self, sender: topics.Sender, report: wire.Report) -> list[Message]:
         self.counts[type(report).__name__.lower()] += 1
-        return [Message(topics.response(area, customer), wire.encode(report), 1, False)]
+        return [Message(_answer_topic(sender), wire.encode(report), 1, False)]
 
     def _status(self, area: str, customer: str, request_id: str, market_ms: int) -> wire.StatusReport:
         mirrored = self.mirror.areas[area]
-        position = mirrored.position[customer]
-        orders = tuple(wire.OpenOrder(order_id, *order) for order_id, order in mirrored.orders[customer].items())
-        holdings = tuple(
-            wire.Holding(start_ms, interval.export_w[position], interval.import_w[position])
-            for start_ms, interval in sorted(mirrored.intervals.items())
-        )
         return wire.StatusReport(
-            sequence=self.mirror.sequence, id=request_id, market_ms=market_ms, open_orders=orders, holdings=holdings
+            sequence=self.mirror.sequence, id=request_id, market_ms=market_ms,
+            open_orders=tuple(_open_order(order_id, order) for order_id, order in mirrored.orders[customer].items()),
+            holdings=_holdings(mirrored, mirrored.position[customer]),
         )  # fmt: skip
 
     # --- silence --------------------------------------------------------------------------------------------------
@@ -183,15 +211,31 @@ class Session:
                 if self._changes_devices(event):
                     areas[event.area] = None
                 if event.sequence > self.mirror.sequence:
-                    self.marketdata.fold(event)
-                    self.mirror.fold(command, event)
+                    self._fold(command, event)
                     (lowered if isinstance(event, Rebased) else changed).update(dict.fromkeys(self._changed_holders(event)))
-                for area, customer, report in private(event):
-                    if area in self.mirror.areas and customer in self.mirror.areas[area].position:  # a reject may name an unknown one
-                        reports.append(Message(topics.response(area, customer), wire.encode(report), 1, False))
+                reports += self._private(event, market_ms)
+            reports += self.operator.answer(command, derived)
         devices = [message for area in areas for message in self._devices(area, market_ms)]
         others = [holder for holder in changed if holder not in lowered]
         return self._envelopes(lowered, market_ms) + devices + reports + self._envelopes(others, market_ms)
+
+    def _fold(self, command: Command, event: Event) -> None:
+        self.marketdata.fold(event)
+        self.mirror.fold(command, event)
+        self.glance.fold(event)
+
+    def _private(self, event: Event, market_ms: int) -> list[Message]:
+        """The reports of an event and, of those that count, the drop copies. A reject may name an area or a customer that there is not."""
+        messages = []
+        mirrored = self.mirror.areas.get(getattr(event, "area", None) or "")
+        for area, customer, report in private(event, mirrored.position if mirrored is not None else ()):
+            if mirrored is None or customer not in mirrored.position:
+                continue
+            messages.append(Message(topics.response(area, customer), wire.encode(report), 1, False))
+            copied = self._dropcopy.copy(area, customer, report, market_ms)
+            if copied is not None:
+                messages.append(copied)
+        return messages
 
     def _envelopes(self, holders: Iterable[tuple[str, str]], market_ms: int) -> list[Message]:
         return [envelope_message(self.mirror, area, customer, market_ms) for area, customer in holders]
@@ -213,8 +257,9 @@ class Session:
     def _changed_holders(self, event: Event) -> list[tuple[str, str]]:
         """Whose envelope an event changes."""
         if isinstance(event, Traded):
-            return [(event.area, leg.customer) for leg in event.legs]
-        if isinstance(event, Rebased):
+            position = self.mirror.areas[event.area].position
+            return [(event.area, leg.customer) for leg in event.legs if leg.customer in position]
+        if isinstance(event, Rebased | Raised):
             return [(event.area, event.customer)]
         if isinstance(event, AreaOpened | IntervalOpened | IntervalRetired):
             return [(event.area, customer) for customer in self.mirror.areas[event.area].position]
@@ -223,6 +268,7 @@ class Session:
     def refresh(self, market_ms: int) -> list[Message]:
         """Everything that a broker should retain, for a broker that may have forgotten it."""
         self.marketdata.mark_all()
+        self.glance.mark_all()
         names = [(area, customer) for area, mirrored in self.mirror.areas.items() for customer in mirrored.position]
         return self._envelopes(names, market_ms) + self._set_devices(market_ms) + self.marketdata.render()
 
@@ -232,12 +278,31 @@ class Session:
         return [message for area in areas for message in self._devices(area, market_ms)]
 
 
+def _answer_topic(sender: topics.Sender) -> str:
+    return (topics.told if sender.is_reader else topics.response)(sender.area, sender.customer)
+
+
+def _open_order(order_id: str, order: Resting) -> wire.OpenOrder:
+    label = order.blocked_by
+    row = None if label is None else wire.BlockingRow(label.kind, label.element, label.phase)
+    return wire.OpenOrder(
+        order_id, order.interval_ms, order.direction, order.side, order.open_w, order.price_mct, order.shown_w, order.intervals, row
+    )  # fmt: skip
+
+
+def _holdings(mirrored: MirroredArea, position: int) -> tuple[wire.Holding, ...]:
+    return tuple(
+        wire.Holding(start_ms, interval.export_w[position], interval.import_w[position])
+        for start_ms, interval in sorted(mirrored.intervals.items())
+    )
+
+
 def to_command(area: str, customer: str, request: wire.Place | wire.Replace | wire.Cancel | wire.MassCancel) -> CustomerCommand:
     match request:
         case wire.Place():
             return Place(
                 area, customer, request.id, request.interval_ms, request.direction, request.side, request.quantity_w,
-                request.price_mct, request.time_in_force, request.until_ms,
+                request.price_mct, request.time_in_force, request.until_ms, request.display_w, request.intervals,
             )  # fmt: skip
         case wire.Replace():
             return Replace(area, customer, request.id, request.order_id, request.quantity_w, request.price_mct)

@@ -50,7 +50,7 @@ def test_two_homes_trade_and_their_envelopes_follow(broker: Broker, journal: Pat
             await until(lambda: (T0, "export") in bob.market and bob.market[T0, "export"].traded_w == 600)
             assert bob.market[T0, "export"].offers == (wire.Level(12_300, 400, 1),)
             await until(lambda: bob.state is not None and len(bob.state.intervals) == 2)
-            assert [(i.interval_ms, i.phase) for i in bob.state.intervals] == [(T0, "open"), (T1, "open")]  # type: ignore[union-attr]
+            assert [(i.interval_ms, i.phase) for i in bob.state.intervals] == [(T0, "continuous"), (T1, "continuous")]  # type: ignore[union-attr]
             exchange.gateway.session.mirror.check(exchange.node.engine)
 
     run(scenario)
@@ -65,7 +65,7 @@ def test_replace_cancel_mass_cancel_and_status_are_answered(broker: Broker, jour
             assert isinstance(replaced, wire.Replaced)
             assert (replaced.open_w, replaced.kept_priority) == (800, False)
             status = await alice.status()
-            assert status.open_orders == (wire.OpenOrder("mine", T0, "export", "sell", 800, 12_400),)
+            assert status.open_orders == (wire.OpenOrder("mine", T0, "export", "sell", 800, 12_400, 800),)
             assert isinstance(await alice.cancel("mine"), wire.Cancelled)
             refused = await alice.cancel("mine")
             assert isinstance(refused, wire.Rejected)
@@ -269,7 +269,7 @@ def test_fills_during_an_absence_are_told_on_return(broker: Broker, journal: Pat
                 await until(lambda: alice.envelope.get(T0) == Limits(ALLOCATION_W - 600, ALLOCATION_W))
                 if alice.last_sequence == 0:
                     await anext(heard)
-                assert (await alice.status()).open_orders == (wire.OpenOrder("a1", T0, "export", "sell", 400, 12_300),)
+                assert (await alice.status()).open_orders == (wire.OpenOrder("a1", T0, "export", "sell", 400, 12_300, 400),)
 
     run(scenario)
 

@@ -169,7 +169,7 @@ def test_status_tells_what_is_open_and_held_as_of_a_sequence() -> None:
     bench.place("bob", "buy", 12_300, 400, id="b1")
     (status,) = bench.admit("alice", type="status", id="s1")  # type: ignore[misc]
     assert isinstance(status, wire.StatusReport)
-    assert status.open_orders == (wire.OpenOrder("a1", T0, "export", "sell", 600, 12_300),)
+    assert status.open_orders == (wire.OpenOrder("a1", T0, "export", "sell", 600, 12_300, 600),)
     assert status.holdings == (wire.Holding(T0, ALLOCATION_W - 400, ALLOCATION_W), wire.Holding(T1, ALLOCATION_W, ALLOCATION_W))
     assert status.sequence == bench.engine.sequence
 

@@ -1,0 +1,141 @@
+"""The operator's hand over MQTT: orders become commands of the engine, and what the engine made of each is the answer. Pure.
+
+Who writes to the operator's topic is the operator: the broker's access rules say so. An order is answered when it is durable. The same
+id with the same bytes is answered again and does nothing; with other bytes it is refused. That memory is this process's: after a
+restart an order that was not answered may be sent again under its id, and acts where it had not.
+
+The halt of a network change is not the operator's to end: rows of the old network would accept trades that the new one cannot
+carry. The change itself ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from exchange import commands as c
+from exchange.events import Cancelled, Event, Refused, Traded
+from exchange.rejects import Reason
+from gateway import topics, wire
+from gateway.message import Message
+from gateway.mirror import Mirror
+
+KEPT_MAX = 1000
+NETWORK_CHANGE = "network change"  # begins the reason of the halts that a change makes, and ends itself
+CUSTOMERS_OWN = ("replaced", "traded", "blocked", "shown", "cancelled", "raised", "rebased")  # counted, or told to whom they concern
+
+
+class Kept(NamedTuple):
+    """An order that was taken in; `answer` is None until it is decided."""
+
+    payload: bytes
+    answer: Message | None
+
+
+class OperatorDesk:
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._kept: dict[tuple[str, str], Kept] = {}
+        self._undecided: dict[int, tuple[c.Command, str, str]] = {}
+
+    def admit(self, area: str, payload: bytes) -> c.OperatorCommand | list[Message]:
+        """A command for the engine, or the answer (none while the same order waits to be decided)."""
+        order = wire.decode_order(payload, self._mirror.sequence)
+        if isinstance(order, wire.Malformed):
+            return [self._refuse(area, order.id, "malformed", f"{order.field}: {order.reason}" if order.field else order.reason)]
+        if area not in self._mirror.areas:
+            return [self._refuse(area, order.id, Reason.UNKNOWN_AREA, f"there is no area {area}")]
+        kept = self._kept.get((area, order.id))
+        if kept is not None and kept.payload != payload:
+            return [self._refuse(area, order.id, Reason.ID_REUSED, f"order {order.id} was another one")]
+        if kept is not None:
+            return [kept.answer] if kept.answer is not None else []
+        if isinstance(order, wire.ResumeOrder) and self._is_changing(area, order):
+            return [self._refuse(area, order.id, "network_change", "the network is being changed: the change ends its halt itself")]
+        command = to_command(self._mirror, area, order)
+        self._kept[area, order.id] = Kept(payload, None)
+        self._undecided[id(command)] = (command, area, order.id)
+        return command
+
+    def _is_changing(self, area: str, order: wire.ResumeOrder) -> bool:
+        return self._mirror.halts.get((area, order.interval_ms, order.direction), "").startswith(NETWORK_CHANGE)
+
+    def answer(self, command: c.Command, events: Sequence[Event]) -> list[Message]:
+        """The answer to an order of ours, once it is durable."""
+        found = self._undecided.pop(id(command), None)
+        if found is None:
+            return []
+        _, area, order_id = found
+        message = self._outcome(area, order_id, events)
+        self._kept[area, order_id] = self._kept[area, order_id]._replace(answer=message)
+        for oldest in list(self._kept)[: max(0, len(self._kept) - KEPT_MAX)]:
+            del self._kept[oldest]
+        return [message]
+
+    def _outcome(self, area: str, order_id: str, events: Sequence[Event]) -> Message:
+        for event in events:
+            if isinstance(event, Refused):
+                return self._refuse(area, order_id, event.reason, event.detail)
+        cancelled = sum(isinstance(event, Cancelled) for event in events)
+        trades = sum(isinstance(event, Traded) for event in events)
+        happened = tuple(told for event in events if (told := _happened(event)) is not None)
+        outcome = wire.Outcome(
+            id=order_id, sequence=self._mirror.sequence, happened=happened, orders_cancelled=cancelled, trades=trades
+        )  # fmt: skip
+        return Message(topics.operator_response(area), wire.encode(outcome), 1, False)
+
+    def _refuse(self, area: str, order_id: str, reason: str, detail: str) -> Message:
+        refusal = wire.Refusal(id=order_id, sequence=self._mirror.sequence, reason=reason, detail=detail)
+        return Message(topics.operator_response(area), wire.encode(refusal), 1, False)
+
+
+def _happened(event: Event) -> wire.Happened | None:
+    """An event of the operator's own by name, with its fields; what customers are told is not repeated here."""
+    name = str(event.__struct_config__.tag)
+    if name in CUSTOMERS_OWN:
+        return None
+    return wire.Happened(name, {field: msgspec.to_builtins(value) for field, value in msgspec.structs.asdict(event).items()})
+
+
+def to_command(mirror: Mirror, area: str, order: wire.AnyOrder) -> c.OperatorCommand:
+    match order:
+        case wire.HaltOrder():
+            return c.Halt(area, order.interval_ms, order.reason, order.direction)
+        case wire.ResumeOrder():
+            return c.Resume(area, order.interval_ms, order.reason, order.direction)
+        case wire.SuspendOrder():
+            return c.Suspend(area, order.customer, order.reason)
+        case wire.ReinstateOrder():
+            return c.Reinstate(area, order.customer, order.reason)
+        case wire.TermsOrder():
+            return _amend_terms(mirror, area, order)
+        case wire.SettingsOrder():
+            return _amend_settings(mirror, area, order)
+        case wire.PhaseOrder():
+            return c.EnterPhase(area, order.interval_ms, order.phase, order.reason)
+        case wire.WithholdOrder():
+            return c.Withhold(
+                area, order.id, order.interval_ms, order.kind, order.element, order.phase, order.side, order.quantity_w, order.price_mct,
+                order.reason,
+            )  # fmt: skip
+        case wire.ReleaseOrder():
+            return c.Release(area, order.order_id, order.interval_ms, order.reason)
+
+
+def _amend_terms(mirror: Mirror, area: str, order: wire.TermsOrder) -> c.AmendTerms:
+    """What is not given stays as it is; for a customer who is none the engine has the answer."""
+    mirrored = mirror.areas[area]
+    position = mirrored.position.get(order.customer, 0)
+    known = mirrored.terms[position]
+    order_w_max = known.order_w_max if order.order_w_max is None else order.order_w_max
+    open_orders_max = known.open_orders_max if order.open_orders_max is None else order.open_orders_max
+    return c.AmendTerms(area, order.customer, order_w_max, open_orders_max, order.reason)
+
+
+def _amend_settings(mirror: Mirror, area: str, order: wire.SettingsOrder) -> c.AmendSettings:
+    """The rules that are given, and the others as they are."""
+    rules = {field: getattr(order, field) for field in wire.SettingsOrder.__struct_fields__ if field not in ("v", "id", "reason")}
+    given = {field: value for field, value in rules.items() if value is not None}
+    return c.AmendSettings(area, msgspec.structs.replace(mirror.areas[area].settings, **given), order.reason)
