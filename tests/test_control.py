@@ -136,7 +136,7 @@ def test_a_call_auction_waits_for_the_last_halt_of_either_book_and_a_frozen_inte
     made = market(call_auctions=True)
     made.do(c.EnterPhase(AREA, LATER, "frozen", "refresh"))
     for scope in ((AREA, None, None), (AREA, OPEN, "import")):
-        halt(made, scope)  # type: ignore[arg-type]
+        halt(made, scope)
     assert resume(made, (AREA, None, None)) == f"resumed {AREA} for calm"
     assert resume(made, (AREA, OPEN, "import")) == f"resumed {AREA} {OPEN} import for calm; auction for calm"
 

@@ -139,7 +139,7 @@ def test_closing_the_gate_everywhere_goes_through_the_areas_by_name() -> None:
         market.do(c.OpenInterval(name, OPEN, rows.content_hash, (5_000,), (5_000,)))
         market.do(c.Place(name, "alice", "A1", OPEN, "export", "sell", 100, 10))
     closed = market.do(c.CloseGate(None, OPEN))
-    assert [(type(event).__name__, event.area) for event in closed] == [
-        ("Cancelled", "east"), ("GateClosed", "east"), ("GateClosed", AREA), ("Cancelled", "west"), ("GateClosed", "west"),
-    ]  # fmt: skip
+    assert story(closed) == (
+        "cancelled A1 100 gate; closed east 2700000; closed feeder 2700000; cancelled A1 100 gate; closed west 2700000"
+    )  # fmt: skip
     assert [event.sequence for event in closed] == list(range(closed[0].sequence, closed[0].sequence + 5))

@@ -22,7 +22,7 @@ def market(phase: c.Phase = "continuous", **settings: object) -> Market:
     """With a third interval in this phase."""
     made = Market(settings=msgspec.structs.replace(SETTINGS, **settings))
     first = phase if phase in ("announced", "auction") else "continuous"
-    made.do(c.OpenInterval(AREA, LATER, made.rows.content_hash, made.allocation, made.allocation, first))  # type: ignore[arg-type]
+    made.do(c.OpenInterval(AREA, LATER, made.rows.content_hash, made.allocation, made.allocation, first))
     if phase == "frozen":
         enter(made, "frozen")
     elif phase in ("closed", "delivery"):

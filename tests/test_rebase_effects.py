@@ -27,8 +27,8 @@ def raises(**raise_w: int) -> tuple[int, ...]:
     return tuple(raise_w.get(name, 0) for name in names)
 
 
-def wide(**settings: object) -> Market:
-    made = market(**settings)
+def wide() -> Market:
+    made = market()
     made.do(c.InstallRows(AREA, WIDE.to_bytes()))
     return made
 

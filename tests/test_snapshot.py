@@ -8,11 +8,13 @@ import sqlite3
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from exchange.codec import CorruptRecordError
 from exchange.commands import Cancel, CloseGate, Halt, InstallRows, OpenInterval, Place, RetireInterval
 from exchange.engine import Engine
+from exchange.events import Blocked
 from exchange.snapshot import dump, is_older, load
 from replay.rebuild import rebuild
 from replay.verify import verify
@@ -66,6 +68,20 @@ def test_what_an_interval_needed_goes_with_it() -> None:
     assert all(not account.receipts for account in made.areas["lv"].accounts.values())
     refused = made.apply(OpenInterval("lv", 900_000, Polytope.unlimited(4).content_hash, (0, 0), (0, 0)))
     assert refused[0].reason == "unknown_rows"  # type: ignore[union-attr]
+
+
+def test_what_an_owner_was_told_is_not_told_again_by_a_state_that_came_back() -> None:
+    """One watt of bob's takes 2 of the row, one of alice's nothing; there is no room."""
+    made, labels = Engine(), [RowLabel("thermal", "line 1", "a")]
+    rows = Polytope(np.array([[0], [2], [0], [0]], dtype=np.int32), 10**8, labels)
+    area, _, interval = opening()
+    for command in (area, InstallRows("lv", rows.to_bytes()), msgspec.structs.replace(interval, rows_hash=rows.content_hash)):
+        made.apply(command)
+    told = made.apply(place(1)) + made.apply(place(1, "bob", "buy"))
+    assert [event.order_id for event in told if isinstance(event, Blocked)] == ["bob-1", "alice-1"]
+    made = load(dump(made))
+    told = made.apply(place(2, "bob", "buy"))
+    assert [event.order_id for event in told if isinstance(event, Blocked)] == ["bob-2"]
 
 
 def as_before(path: Path) -> None:
