@@ -1,36 +1,41 @@
-"""An independent, naive limex: no book, no ledger, no running totals. Every question is answered from what was ever said.
+"""An independent, naive limex: no book, no running totals, no memory of anything that can be found out by looking.
 
-It shares with the engine only the nouns: commands, events, reasons. An interval is its allocation, the list of changes that
-trades made, and the list of orders in the order they came; holdings, reservations, cash, residuals and priority are computed
-anew whenever they are asked for, in Python's unbounded integers. Slow and plain on purpose: what the two agree on is the rule.
-`detail` texts are for people and stay empty here; compare with `without_details`.
+It is written from docs/market.md and shares with the engine only the nouns: commands, events, reasons. Holdings, reservations,
+residuals, lines and priority are computed anew whenever they are asked for, in Python's unbounded integers. Slow and plain on
+purpose: what the two agree on is the rule. `detail` texts are for people and stay empty here; compare with `without_details`.
+
+`model_market` remembers, `model_match` walks on a copy, `model_trading` makes trades and their events of it, `model_proposals`
+judges, `model_operator` and `model_rebase` answer the operator, `model_invariant` says what must hold between commands.
 """
 
 from __future__ import annotations
 
-import msgspec
-
 from exchange import commands as c
 from exchange import events as e
 from exchange.rejects import Reason
-from tests.model_market import Area, Candidate, Interval, Order, Refusal
+from tests.model_guards import refuse_place, refuse_replace
+from tests.model_market import Area, Interval, Order
 from tests.model_operator import Operator
+from tests.model_trading import Halt
+from tests.model_views import Views
 
 
-class Model(Operator):
+class Model(Operator, Views):
     """`apply` answers every command with the events that the engine must give, `detail` left empty."""
 
     def __init__(self) -> None:
         self.sequence = 0
         self.now_ms = 0
         self.areas: dict[str, Area] = {}
-        self.halts: list[tuple[str | None, int | None]] = []
+        self.halts: list[Halt] = []
+        self.suspended: list[tuple[str, str | None]] = []
         self.answers: dict[tuple[str, str, str], tuple[int, c.CustomerCommand, e.Answer]] = {}  # (area, customer, id) -> (interval, ...)
         self._events: list[e.Event] = []
 
     def apply(self, command: c.Command) -> list[e.Event]:
         self._events = []
-        getattr(self, "_" + command.__struct_config__.tag)(command)
+        getattr(self, "_" + str(command.__struct_config__.tag))(command)
+        self._settle()
         return self._events
 
     def _say(self, kind: type, *fields: object) -> None:
@@ -39,44 +44,55 @@ class Model(Operator):
 
     # customers
 
-    def _place(self, command: c.Place) -> None:
+    def _place(self, command: c.Place, changes: tuple[c.Change, ...] | None = None) -> None:
         found = self._known(command)
         if found is None:
             return None
         area, owner = found
-        interval = area.intervals.get(command.interval_ms)
-        if interval is None:
+        starts = area.span(command.interval_ms, command.intervals)
+        if any(start not in area.intervals for start in starts):
             return self._reject_unknown(area, command, Reason.UNKNOWN_INTERVAL)
-        if interval.closed:
-            self._reject(command, Reason.GATE_CLOSED)
-            return self._keep(command, interval)
-        reason = self._refuse_place(command, area, owner, interval)
+        interval = area.intervals[starts[0]]
+        reason = refuse_place(self, area, owner, [area.intervals[start] for start in starts], command)
         if reason is not None:
             self._reject(command, reason)
             return self._keep(command, interval)
+        order = self._accept(area, owner, interval, command)
+        self._keep(command, interval)
+        if command.intervals > 1:
+            return self._wait(area, interval, order, command)
+        if changes is not None and self._trades(area, interval):
+            refused = self._sweep_proposal(area, interval, order, changes, command.time_in_force)
+            if refused is None:
+                return None
+            self._say(e.Refused, "sweep", refused.value, "")
+        return self._come(area, interval, order, command.time_in_force)
+
+    def _accept(self, area: Area, owner: int, interval: Interval, command: c.Place) -> Order:
+        order = Order(
+            owner, area.right(owner, command.direction), command.request_id, interval.start_ms, command.direction, command.side,
+            command.price_mct, command.quantity_w, command.quantity_w, self.sequence + 1,
+            command.until_ms if command.time_in_force == "until" else None, command.display_w, intervals=command.intervals,
+        )  # fmt: skip
+        order.show()
+        shown_w = order.shown_w if command.intervals == 1 else 0
+        interval.requests[owner] += 1
         self._say(
             e.Accepted, area.name, command.customer, command.request_id, interval.start_ms, command.direction, command.side,
-            command.quantity_w, command.price_mct,
+            command.quantity_w, command.price_mct, shown_w, command.intervals,
         )  # fmt: skip
-        self._keep(command, interval)
-        order = Order(
-            owner, command.request_id, interval.start_ms, command.direction, command.side, command.price_mct, command.quantity_w,
-            command.quantity_w, self.sequence, self.sequence, command.until_ms if command.time_in_force == "until" else None,
-        )  # fmt: skip
-        interval.orders.append(order)
-        return self._meet(area, interval, order, command.time_in_force)
+        return order
 
-    def _refuse_place(self, command: c.Place, area: Area, owner: int, interval: Interval) -> Refusal:
-        if self._is_halted(area.name, interval.start_ms):
-            return Reason.HALTED
-        if command.time_in_force == "until" and not command.until_ms > self.now_ms:
-            return Reason.EXPIRED
-        if command.quantity_w < 1 or command.quantity_w % area.settings.lot_w != 0:
-            return Reason.OFF_LOT
-        reason = area.refuse_quantity(owner, command.price_mct, command.quantity_w)
-        if reason is None and area.open_orders(owner) + 1 > area.terms[owner].open_orders_max:
-            reason = Reason.TOO_MANY_OPEN_ORDERS
-        return reason or area.refuse_cover(interval, owner, command.direction, command.side, command.quantity_w, None)
+    def _wait(self, area: Area, interval: Interval, order: Order, command: c.Place) -> None:
+        """A block order is tried at once and waits then, if it may."""
+        order.shown_w = 0
+        area.blocks.append(order)
+        self._try_block(area, order, [area.intervals[start] for start in area.span(order.interval_ms, order.intervals)])
+        if order in area.blocks and command.time_in_force in ("ioc", "fok"):
+            self._end(area, order, command.time_in_force)
+
+    def _sweep(self, command: c.Sweep) -> None:
+        self._place(command.place, command.changes)
 
     def _replace(self, command: c.Replace) -> None:
         found = self._known_order(command)
@@ -84,31 +100,29 @@ class Model(Operator):
             return None
         area, interval, order = found
         traded = order.total_w - order.open_w
-        reason = None
-        if self._is_halted(area.name, interval.start_ms):
-            reason = Reason.HALTED
-        elif command.quantity_w < 0 or command.quantity_w % area.settings.lot_w != 0:
-            reason = Reason.OFF_LOT
-        else:
-            reason = area.refuse_quantity(order.owner, command.price_mct, command.quantity_w)
-        reason = reason or area.refuse_cover(interval, order.owner, order.direction, order.side, command.quantity_w - traded, order)
+        reason = refuse_replace(self, area, interval, order, command)
         if reason is not None:
             self._reject(command, reason)
             return self._keep(command, interval)
+        interval.requests[order.owner] += 1
         if command.quantity_w <= traded:
             self._end(area, order, "replace", command.request_id)
             return self._keep(command, interval)
         keeps = order.price_mct == command.price_mct and command.quantity_w <= order.total_w
         order.price_mct, order.total_w, order.open_w = command.price_mct, command.quantity_w, command.quantity_w - traded
+        if keeps:
+            order.shown_w = min(order.shown_w, order.open_w)
+        else:
+            interval.leave(order)
+            order.show()
         self._say(
             e.Replaced, area.name, command.customer, command.request_id, order.order_id, interval.start_ms, order.direction, order.side,
-            order.total_w, order.open_w, order.price_mct, keeps,
+            order.total_w, order.open_w, order.price_mct, keeps, order.shown_w,
         )  # fmt: skip
         self._keep(command, interval)
         if not keeps:
-            order.live, order.came = False, self.sequence
-            self._meet(area, interval, order, "gate")
-        return None
+            return self._come(area, interval, order, "gate")
+        return self._end(area, order, "remainder") if order.open_w < area.settings.lot_w else None
 
     def _cancel(self, command: c.Cancel) -> None:
         found = self._known_order(command)
@@ -125,11 +139,13 @@ class Model(Operator):
         if command.interval_ms is not None and command.interval_ms not in area.intervals:
             return self._reject_unknown(area, command, Reason.UNKNOWN_INTERVAL)
         starts = sorted(area.intervals) if command.interval_ms is None else [command.interval_ms]
-        mine = [order for start in starts for order in area.intervals[start].all_live() if order.owner == owner]
+        mine = self._orders_of(area, owner, starts)
         for order in mine:
             self._end(area, order, "mass" if command.cause == "request" else command.cause, command.request_id)
         self._say(e.MassCancelled, area.name, command.customer, command.request_id, len(mine))
         return self._keep(command, area.intervals[starts[-1]], self._events[-1]) if starts else None
+
+    # who asks, and what was answered
 
     def _known(self, command: c.CustomerCommand) -> tuple[Area, int] | None:
         area = self.areas.get(command.area)
@@ -148,10 +164,10 @@ class Model(Operator):
         if found is None:
             return None
         area, owner = found
-        for interval in area.intervals.values():
-            for order in interval.orders:
-                if order.live and (order.owner, order.order_id) == (owner, command.order_id):
-                    return area, interval, order
+        every = [order for interval in area.intervals.values() for order in interval.orders] + area.blocks
+        for order in every:
+            if (order.owner, order.order_id) == (owner, command.order_id):
+                return area, area.intervals[order.interval_ms], order
         return self._reject_unknown(area, command, Reason.UNKNOWN_ORDER)
 
     def _reject(self, command: c.CustomerCommand, reason: Reason) -> None:
@@ -165,121 +181,3 @@ class Model(Operator):
     def _keep(self, command: c.CustomerCommand, interval: Interval, answer: e.Event | None = None) -> None:
         kept = (interval.start_ms, command, answer or self._events[0])
         self.answers[command.area, command.customer, command.request_id] = kept
-
-    def _is_halted(self, area: str, interval_ms: int) -> bool:
-        return any(name in (None, area) and start in (None, interval_ms) for name, start in self.halts)
-
-    def _end(self, area: Area, order: Order, cause: e.CancelCause, request_id: str = "") -> None:
-        order.live = False
-        self._say(
-            e.Cancelled, area.name, area.terms[order.owner].customer, request_id, order.order_id, order.interval_ms, order.direction,
-            order.side, order.open_w, cause,
-        )  # fmt: skip
-
-    # matching
-
-    def _meet(self, area: Area, interval: Interval, taker: Order, force: str) -> None:
-        candidates, met_self = self._walk(area, interval, taker)
-        if force == "fok" and sum(candidate.secure_w for candidate in candidates) < taker.open_w:
-            blocked = next((candidate for candidate in candidates if candidate.row is not None), None)
-            if blocked:
-                self._tell(area, interval, taker, blocked)
-            return self._end(area, taker, "fok")
-        told = False
-        for candidate in candidates:
-            if candidate.row is not None:
-                if candidate.maker.told_row != candidate.row:
-                    self._tell(area, interval, candidate.maker, candidate)
-                if not told:
-                    self._tell(area, interval, taker, candidate)
-                told = True
-            if candidate.secure_w:
-                self._trade(area, interval, taker, candidate.maker, candidate.secure_w)
-        if taker.open_w == 0:
-            return None
-        if met_self or force == "ioc":
-            return self._end(area, taker, "self_trade" if met_self else "ioc")
-        taker.live = True
-        return None
-
-    def _walk(self, area: Area, interval: Interval, taker: Order) -> tuple[list[Candidate], bool]:
-        """What would trade with whom, and whether the walk stopped at the customer's own order."""
-        against = "sell" if taker.side == "buy" else "buy"
-        found: list[Candidate] = []
-        open_w, residual, right = taker.open_w, interval.residual(), area.right(taker.owner, taker.direction)
-        for maker in interval.live(taker.direction, against):
-            beyond = maker.price_mct > taker.price_mct if against == "sell" else maker.price_mct < taker.price_mct
-            if beyond or open_w == 0:
-                break
-            if maker.owner == taker.owner and area.settings.self_trade != "allow":
-                return found, True
-            other = area.right(maker.owner, maker.direction)
-            buyer, seller = (right, other) if taker.side == "buy" else (other, right)
-            takes = [b - s for b, s in zip(interval.rows.takes[buyer], interval.rows.takes[seller], strict=True)]
-            room = [(max(left, 0) // take, row) for row, (left, take) in enumerate(zip(residual, takes, strict=True)) if take > 0]
-            wanted = min(open_w, maker.open_w)
-            most, row = min(room, default=(wanted, None))
-            secure = min(wanted, most) // area.settings.lot_w * area.settings.lot_w
-            residual = [left - take * secure for left, take in zip(residual, takes, strict=True)]
-            found.append(Candidate(maker, wanted, secure, row if secure < wanted else None))
-            open_w -= secure
-        return found, False
-
-    def _tell(self, area: Area, interval: Interval, order: Order, candidate: Candidate) -> None:
-        assert candidate.row is not None
-        order.told_row = candidate.row
-        self._say(
-            e.Blocked, area.name, area.terms[order.owner].customer, order.order_id, interval.start_ms, order.direction,
-            *interval.rows.labels[candidate.row], candidate.wanted_w, candidate.secure_w,
-        )  # fmt: skip
-
-    def _trade(self, area: Area, interval: Interval, taker: Order, maker: Order, quantity_w: int) -> None:
-        mct = quantity_w * maker.price_mct * area.settings.interval_ms // 3_600_000_000
-        signs = [1 if order.side == "buy" else -1 for order in (taker, maker)]
-        for order, sign in zip((taker, maker), signs, strict=True):
-            order.open_w -= quantity_w
-            order.live = order.live and order.open_w > 0
-            interval.changes.append((area.right(order.owner, order.direction), sign * quantity_w))
-            interval.payments.append((order.owner, -sign * mct))
-        interval.prices.append((taker.direction, maker.price_mct))
-        held = interval.holding()
-        legs = []
-        for order, sign in zip((taker, maker), signs, strict=True):
-            mine = (area.terms[order.owner].customer, order.order_id, order.side, order.direction)
-            holding_w = held[area.right(order.owner, order.direction)]
-            legs.append(e.Leg(*mine, sign * quantity_w, maker.price_mct, -sign * mct, order.open_w, holding_w))
-        self._say(e.Traded, area.name, interval.start_ms, tuple(legs))
-
-    # views, to compare states and not only events
-
-    def holdings(self, area: str, interval_ms: int) -> tuple[list[int], list[int]]:
-        held, n = self.areas[area].intervals[interval_ms].holding(), len(self.areas[area].terms)
-        return held[:n], held[n:]
-
-    def cash(self, area: str) -> dict[str, int]:
-        known = self.areas[area]
-        paid = known.settled + [payment for interval in known.intervals.values() for payment in interval.payments]
-        return {terms.customer: sum(mct for owner, mct in paid if owner == position) for position, terms in enumerate(known.terms)}
-
-    def operator_cash(self, area: str) -> int:
-        known = self.areas[area]
-        paid = known.settled + [payment for interval in known.intervals.values() for payment in interval.payments]
-        return sum(mct for owner, mct in paid if owner == len(known.terms))
-
-    def queue(self, area: str, interval_ms: int, direction: str, side: str) -> list[tuple[str, str, int, int]]:
-        known = self.areas[area]
-        orders = known.intervals[interval_ms].live(direction, side)
-        return [(known.terms[order.owner].customer, order.order_id, order.price_mct, order.open_w) for order in orders]
-
-
-def without_details(events: list[e.Event]) -> list[e.Event]:
-    """The engine's events without the words that reasons are explained with."""
-    plain: list[e.Event] = []
-    for event in events:
-        if isinstance(event, e.Rejected | e.Refused) and event.detail:
-            plain.append(msgspec.structs.replace(event, detail=""))
-        elif isinstance(event, e.Repeated) and isinstance(event.first, e.Rejected):
-            plain.append(msgspec.structs.replace(event, first=msgspec.structs.replace(event.first, detail="")))
-        else:
-            plain.append(event)
-    return plain

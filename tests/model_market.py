@@ -1,4 +1,8 @@
-"""What the naive model remembers of a market: only what was said. Every figure is computed from it anew at each question."""
+"""What the naive model remembers of a market: accounts, orders at rest, prices. Every other figure is computed anew at each question.
+
+A right is (customer, direction); exports come first, then imports. The operator's line of a row is one more right, after all of
+them: its column is zero but for the row's largest coefficient there. The operator is the owner after the last customer.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,37 @@ from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.rejects import Reason
 
 Refusal = Reason | None
+OPERATOR = "~operator"
+GATE_OPEN = ("announced", "auction", "continuous", "frozen")
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """`takes[right]` lists what one watt of the right takes from every row."""
+    """`columns[right]` lists what one watt of the right takes from every row, the operator's lines included."""
 
+    name: str
     slack: int
-    takes: list[list[int]]
+    columns: list[list[int]]
     labels: tuple[tuple[str, str, str], ...]
 
+    @classmethod
+    def of(cls, name: str, slack: int, takes: list[list[int]], labels: tuple[tuple[str, str, str], ...]) -> Rows:
+        largest = [max(column[row] for column in takes) for row in range(len(labels))]
+        lines = [[most if row == at else 0 for at in range(len(labels))] for row, most in enumerate(largest)]
+        return cls(name, slack, takes + lines, labels)
 
-class Order(msgspec.Struct):
+    def residual(self, held: list[int]) -> list[int]:
+        """`held` by right; rights beyond its end hold nothing."""
+        left = [self.slack] * len(self.labels)
+        for watts, column in zip(held, self.columns, strict=False):
+            left = [room - watts * take for room, take in zip(left, column, strict=True)]
+        return left
+
+
+class Order(msgspec.Struct, eq=False):
+    """`arrival` is its place in its line, 0 before it joined one. A block order stands in none; `row` is the operator's."""
+
     owner: int
+    right: int
     order_id: str
     interval_ms: int
     direction: c.Direction
@@ -31,65 +54,107 @@ class Order(msgspec.Struct):
     total_w: int
     open_w: int
     born: int
-    came: int
     until_ms: int | None = None
+    display_w: int = 0
+    shown_w: int = 0
+    arrival: int = 0
     told_row: int | None = None
-    live: bool = False
+    intervals: int = 1
+    row: int | None = None
+    withheld_w: int = 0
+
+    def show(self) -> None:
+        self.shown_w = min(self.open_w, self.display_w) if self.display_w else self.open_w
+
+    def rank(self) -> tuple[int, int]:
+        """Better price first, then earlier arrival."""
+        return (-self.price_mct if self.side == "buy" else self.price_mct, self.arrival)
 
 
-class Candidate(msgspec.Struct):
-    """A resting order that the incoming one crosses: how much was wanted, is secure in whole lots, and the row that blocks more."""
+class Interval(msgspec.Struct, eq=False):
+    """`first_mct` and `last_mct`: by book, the first trade since continuous trading began, and the last. `requests` and `legs` are
+    by customer. `marked` and `is_stirred` last for one command."""
 
-    maker: Order
-    wanted_w: int
-    secure_w: int
-    row: int | None
-
-
-class Interval(msgspec.Struct):
     start_ms: int
     rows: Rows
+    phase: c.Phase
     allocation: tuple[int, ...]
-    changes: list[tuple[int, int]] = []
-    payments: list[tuple[int, int]] = []
+    raised: list[int]
+    bought: list[int]
+    sold: list[int]
+    rebased: list[int]
+    cash: list[int]
+    compensated: list[int]
+    requests: list[int]
+    legs: list[int]
+    arrivals: int = 0
     orders: list[Order] = []
-    closed: bool = False
-    prices: list[tuple[str, int]] = []
+    withheld: list[Order] = []
+    first_mct: dict[str, int] = {}
+    last_mct: dict[str, int] = {}
     settings: tuple[c.DeviceSetting, ...] = ()
+    marked: set[int] = set()
+    is_stirred: bool = False
+
+    @classmethod
+    def opened(cls, start_ms: int, rows: Rows, phase: c.Phase, allocation: tuple[int, ...]) -> Interval:
+        rights, owners = [0] * len(allocation), [0] * (len(allocation) // 2 + 1)
+        accounts = [list(rights) for _ in range(4)] + [list(owners) for _ in range(4)]
+        return cls(start_ms, rows, phase, allocation, *accounts)
 
     def holding(self) -> list[int]:
-        held = list(self.allocation)
-        for right, change_w in self.changes:
-            held[right] += change_w
-        return held
+        accounts = zip(self.allocation, self.raised, self.bought, self.sold, self.rebased, strict=True)
+        return [given + raised + bought - sold - rebased for given, raised, bought, sold, rebased in accounts]
 
     def residual(self) -> list[int]:
-        held = self.holding()
-        used = [[take * w for take in takes] for takes, w in zip(self.rows.takes, held, strict=True)]
-        return [self.rows.slack - sum(column[row] for column in used) for row in range(len(self.rows.labels))]
+        lines = [0] * len(self.rows.labels)
+        for order in self.withheld:
+            assert order.row is not None
+            lines[order.row] += order.withheld_w
+        return self.rows.residual(self.holding() + lines)
 
-    def live(self, direction: str, side: str) -> list[Order]:
-        """By priority: the better price, then who came first."""
-        sign = 1 if side == "sell" else -1
-        found = [order for order in self.orders if order.live and order.direction == direction and order.side == side]
-        return sorted(found, key=lambda order: (sign * order.price_mct, order.came))
+    def is_open(self) -> bool:
+        return self.phase in GATE_OPEN
 
-    def all_live(self) -> Iterator[Order]:
+    def queue(self, direction: str, side: str) -> list[Order]:
+        return sorted((o for o in self.orders if o.direction == direction and o.side == side), key=Order.rank)
+
+    def in_line(self, right: int, side: str) -> list[Order]:
+        return sorted((o for o in self.orders if o.right == right and o.side == side), key=Order.rank)
+
+    def by_priority(self) -> Iterator[Order]:
         for direction in ("export", "import"):
             for side in ("buy", "sell"):
-                yield from self.live(direction, side)
+                yield from self.queue(direction, side)
+
+    def join(self, order: Order) -> None:
+        self.arrivals += 1
+        order.arrival = self.arrivals
+        if order not in self.orders:
+            self.orders.append(order)
+        self.is_stirred = True
+
+    def leave(self, order: Order) -> None:
+        if order in self.orders:
+            self.orders.remove(order)
 
 
-class Area(msgspec.Struct):
+class Area(msgspec.Struct, eq=False):
+    """`blocks` are the block orders that wait, in the order they came; `settled` is the cash of retired intervals, by owner."""
+
     name: str
     settings: MarketSettings
-    terms: tuple[CustomerTerms, ...]
+    terms: list[CustomerTerms]
+    settled: list[int]
     rows: dict[str, Rows] = {}
     intervals: dict[int, Interval] = {}
-    settled: list[tuple[int, int]] = []  # the operator is the owner after the last customer
+    blocks: list[Order] = []
 
     def owner(self, customer: str) -> int | None:
         return next((position for position, term in enumerate(self.terms) if term.customer == customer), None)
+
+    def name_of(self, order: Order) -> str:
+        return self.terms[order.owner].customer if order.owner < len(self.terms) else OPERATOR
 
     def right(self, owner: int, direction: str) -> int:
         return owner if direction == "export" else owner + len(self.terms)
@@ -99,47 +164,29 @@ class Area(msgspec.Struct):
         term = self.terms[owner]
         return (term.failsafe_export_w, term.rating_export_w) if direction == "export" else (term.failsafe_import_w, term.rating_import_w)
 
-    def refuse_quantity(self, owner: int, price_mct: int, quantity_w: int) -> Refusal:
-        settings = self.settings
-        if price_mct % settings.tick_mct != 0:
-            return Reason.OFF_TICK
-        if price_mct < settings.price_mct_min or price_mct > settings.price_mct_max:
-            return Reason.PRICE_OUT_OF_BAND
-        return Reason.QUANTITY_OVER_BOUND if quantity_w > self.terms[owner].order_w_max else None
+    def all_limits(self) -> list[tuple[int, int]]:
+        return [self.limits(owner, direction) for direction in ("export", "import") for owner in range(len(self.terms))]
 
-    def refuse_cover(self, interval: Interval, owner: int, direction: str, side: str, quantity_w: int, without: Order | None) -> Refusal:
-        """A sale stays above the failsafe, a purchase below the rating, with all other open orders of the right filled."""
-        failsafe, rating = self.limits(owner, direction)
-        held = interval.holding()[self.right(owner, direction)]
-        book = (owner, direction, side)
-        rest = sum(o.open_w for o in interval.orders if o.live and o is not without and (o.owner, o.direction, o.side) == book)
-        if side == "sell":
-            return Reason.NOT_COVERED if held - rest - quantity_w < failsafe else None
-        return Reason.ABOVE_RATING if held + rest + quantity_w > rating else None
+    def span(self, start_ms: int, intervals: int) -> list[int]:
+        """Starts of the intervals that an order is for; of a nonsensical number the first alone."""
+        return [start_ms + step * self.settings.interval_ms for step in range(max(1, min(intervals, len(self.intervals) + 1)))]
+
+    def blocks_in(self, start_ms: int) -> list[Order]:
+        return [block for block in self.blocks if start_ms in self.span(block.interval_ms, block.intervals)]
+
+    def reserved(self, interval: Interval, right: int, side: str, without: Order | None = None) -> int:
+        """Watts that open orders of a right may still give or receive."""
+        every = interval.orders + self.blocks_in(interval.start_ms)
+        return sum(o.open_w for o in every if o.right == right and o.side == side and o is not without)
 
     def open_orders(self, owner: int) -> int:
-        return sum(order.live and order.owner == owner for interval in self.intervals.values() for order in interval.orders)
+        every = [order for interval in self.intervals.values() for order in interval.orders] + self.blocks
+        return sum(order.owner == owner for order in every)
 
+    def cash_of(self, quantity_w: int, price_mct: int) -> int:
+        return quantity_w * price_mct * self.settings.interval_ms // 3_600_000_000
 
-def refuse_change(command: c.ChangeRows, area: Area, interval: Interval, in_force: str) -> Refusal:
-    """What speaks against new rows of an interval, once area and interval are known."""
-    rows = area.rows.get(command.rows_hash)
-    if rows is None:
-        return Reason.UNKNOWN_ROWS
-    if command.replaces_hash and command.replaces_hash != in_force:
-        return Reason.STALE_ROWS
-    bounds = [area.limits(owner, direction) for direction in ("export", "import") for owner in range(len(area.terms))]
-    if len(command.limit_w) != len(bounds):
-        return Reason.INVALID_LIMITS
-    if any(limit < low or limit > high for limit, (low, high) in zip(command.limit_w, bounds, strict=True)):
-        return Reason.LIMIT_OUT_OF_BOUNDS
-    for limits, reason in ((tuple(low for low, _ in bounds), Reason.INSECURE_FAILSAFE), (command.limit_w, Reason.INSECURE_LIMITS)):
-        if any(left < 0 for left in Interval(0, rows, limits).residual()):
-            return reason
-    resting = [(area.terms[order.owner].customer, order.order_id) for order in interval.orders if order.live]
-    if not all((ref.customer, ref.order_id) in resting for ref in command.wake):
-        return Reason.UNKNOWN_WOKEN
-    customers, devices = [term.customer for term in area.terms], [(setting.kind, setting.device) for setting in command.settings]
-    known = all(setting.device in customers if setting.kind == "reactive_var" else setting.device != "" for setting in command.settings)
-    sound = known and len(set(devices)) == len(devices) and all(abs(setting.value) < 2**31 for setting in command.settings)
-    return None if sound else Reason.INVALID_DEVICE_SETTING
+    def price_of(self, order: Order, cash_mct: int, quantity_w: int) -> int:
+        """What one watt cost, rounded up, or brought, rounded down."""
+        scaled, scale = cash_mct * 3_600_000_000, quantity_w * self.settings.interval_ms
+        return -(-scaled // scale) if order.side == "buy" else scaled // scale

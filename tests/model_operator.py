@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from exchange import commands as c
 from exchange import events as e
+from exchange.bounds import FIXED_SETTINGS
 from exchange.rejects import Reason
 from riskcheck.polytope import Polytope
-from tests.model_market import Area, Interval, Rows, refuse_change
+from tests.model_guards import is_stopped
+from tests.model_market import Area, Interval, Order, Rows
+from tests.model_rebase import Rebase
+
+MOVES = {
+    "announced": ("auction", "continuous", "frozen"),
+    "auction": ("frozen",),
+    "continuous": ("auction", "frozen"),
+    "frozen": ("auction", "continuous"),
+    "closed": ("delivery",),
+    "delivery": (),
+}
 
 
-class Operator:
-    """`Model` has the state and says, ends and matches."""
+class Operator(Rebase):
+    """`Model` has the state and says."""
 
     now_ms: int
-    areas: dict[str, Area]
-    halts: list[tuple[str | None, int | None]]
-    answers: dict[tuple[str, str, str], Any]
-    _say: Callable[..., None]
-    _end: Callable[..., None]
-    _meet: Callable[..., None]
-    _is_halted: Callable[[str, int], bool]
+    suspended: list[tuple[str, str | None]]
+    answers: dict[tuple[str, str, str], tuple[int, c.CustomerCommand, e.Answer]]
+
+    # areas, rows, intervals
 
     def _open_area(self, command: c.OpenArea) -> None:
         names = [terms.customer for terms in command.customers]
@@ -31,7 +37,7 @@ class Operator:
             return self._refuse(command, Reason.INVALID_SETTINGS)
         if command.area in self.areas:
             return self._refuse(command, Reason.AREA_EXISTS)
-        self.areas[command.area] = Area(command.area, command.settings, command.customers)
+        self.areas[command.area] = Area(command.area, command.settings, list(command.customers), [0] * (len(names) + 1))
         return self._say(e.AreaOpened, command.area, len(names))
 
     def _install_rows(self, command: c.InstallRows) -> None:
@@ -47,7 +53,7 @@ class Operator:
             return self._refuse(command, Reason.INVALID_ROWS)
         labels = tuple((label.kind, label.element, label.phase) for label in polytope.labels)
         known = area.rows.pop(polytope.content_hash, None)
-        area.rows[polytope.content_hash] = known or Rows(polytope.slack, takes, labels)
+        area.rows[polytope.content_hash] = known or Rows.of(polytope.content_hash, polytope.slack, takes, labels)
         return self._say(e.RowsInstalled, area.name, polytope.content_hash, len(labels))
 
     def _open_interval(self, command: c.OpenInterval) -> None:
@@ -61,16 +67,25 @@ class Operator:
             return self._refuse(command, Reason.INTERVAL_EXISTS)
         if command.interval_ms < 0 or command.interval_ms % area.settings.interval_ms != 0:
             return self._refuse(command, Reason.OFF_GRID)
-        interval = Interval(command.interval_ms, rows, command.export_w + command.import_w)
-        limits = [area.limits(owner, direction) for direction in ("export", "import") for owner in range(len(area.terms))]
+        allocation = command.export_w + command.import_w
         fits = len(command.export_w) == len(command.import_w) == len(area.terms)
-        if not fits or not all(low <= given <= high for given, (low, high) in zip(interval.allocation, limits, strict=True)):
+        if not fits or not all(low <= given <= high for given, (low, high) in zip(allocation, area.all_limits(), strict=True)):
             return self._refuse(command, Reason.INVALID_ALLOCATION)
-        if min(interval.residual(), default=0) < 0:
+        if min(rows.residual(list(allocation)), default=0) < 0:
             return self._refuse(command, Reason.INSECURE_ALLOCATION)
-        area.intervals[interval.start_ms] = interval
+        area.intervals[command.interval_ms] = Interval.opened(command.interval_ms, rows, command.phase, allocation)
         customers = tuple(terms.customer for terms in area.terms)
-        return self._say(e.IntervalOpened, area.name, interval.start_ms, command.rows_hash, customers, command.export_w, command.import_w)
+        given = (command.rows_hash, customers, command.export_w, command.import_w, command.phase)
+        return self._say(e.IntervalOpened, area.name, command.interval_ms, *given)
+
+    def _enter_phase(self, command: c.EnterPhase) -> None:
+        found = self._known_interval(command)
+        if found is None:
+            return None
+        area, interval = found
+        if command.phase not in MOVES[interval.phase]:
+            return self._refuse(command, Reason.WRONG_PHASE)
+        return self._enter(area, interval, command.phase, command.reason)
 
     def _close_gate(self, command: c.CloseGate) -> None:
         if command.area is not None and command.area not in self.areas:
@@ -79,109 +94,153 @@ class Operator:
         known = [(area, area.intervals[command.interval_ms]) for area in areas if command.interval_ms in area.intervals]
         if not known:
             return self._refuse(command, Reason.UNKNOWN_INTERVAL)
-        if all(interval.closed for _, interval in known):
+        if not any(interval.is_open() for _, interval in known):
             return self._refuse(command, Reason.GATE_CLOSED)
         for area, interval in known:
-            if not interval.closed:
-                for order in list(interval.all_live()):
+            if interval.is_open():
+                for order in [*interval.by_priority(), *area.blocks_in(interval.start_ms)]:
                     self._end(area, order, "gate")
-                interval.closed = True
+                interval.phase = "closed"
                 self._say(e.GateClosed, area.name, interval.start_ms)
         return None
 
     def _retire_interval(self, command: c.RetireInterval) -> None:
-        area = self.areas.get(command.area)
-        if area is None:
-            return self._refuse(command, Reason.UNKNOWN_AREA)
-        interval = area.intervals.get(command.interval_ms)
-        if interval is None:
-            return self._refuse(command, Reason.UNKNOWN_INTERVAL)
-        if not interval.closed:
+        found = self._known_interval(command)
+        if found is None:
+            return None
+        area, interval = found
+        if interval.is_open():
             return self._refuse(command, Reason.GATE_OPEN)
-        paid = area.settled + interval.payments
-        area.settled = [(owner, sum(mct for payer, mct in paid if payer == owner)) for owner in range(len(area.terms) + 1)]
+        self._say(
+            e.Settled, area.name, interval.start_ms, tuple(term.customer for term in area.terms), interval.allocation,
+            tuple(interval.raised), tuple(interval.bought), tuple(interval.sold), tuple(interval.rebased), tuple(interval.cash[:-1]),
+            tuple(interval.compensated[:-1]), interval.cash[-1],
+        )  # fmt: skip
+        area.settled = [before + mct for before, mct in zip(area.settled, interval.cash, strict=True)]
         del area.intervals[interval.start_ms]
-        newest, needed = list(area.rows)[-1], [id(other.rows) for other in area.intervals.values()]
-        area.rows = {name: rows for name, rows in area.rows.items() if name == newest or id(rows) in needed}
-        elsewhere = any(interval.start_ms in other.intervals for other in self.areas.values())
-        ended = [(area.name, interval.start_ms)] + ([] if elsewhere else [(None, interval.start_ms)])
-        self.halts = [halt for halt in self.halts if halt not in ended]
-        self.answers = {key: kept for key, kept in self.answers.items() if (key[0], kept[0]) != (area.name, interval.start_ms)}
+        self._forget(area, interval)
         return self._say(e.IntervalRetired, area.name, interval.start_ms)
 
-    def _change_rows(self, command: c.ChangeRows) -> None:
-        area = self.areas.get(command.area)
-        if area is None:
-            return self._refuse(command, Reason.UNKNOWN_AREA)
-        interval = area.intervals.get(command.interval_ms)
-        if interval is None:
-            return self._refuse(command, Reason.UNKNOWN_INTERVAL)
-        if len(command.wake) > 0 and self._is_halted(area.name, interval.start_ms):
-            return self._refuse(command, Reason.HALTED)
-        in_force = next(name for name, rows in area.rows.items() if rows is interval.rows)
-        reason = refuse_change(command, area, interval, in_force)
-        if reason is not None:
-            return self._refuse(command, reason)
-        return self._rebase(command, area, interval, area.rows[command.rows_hash])
+    def _forget(self, area: Area, interval: Interval) -> None:
+        newest, needed = list(area.rows)[-1], [other.rows.name for other in area.intervals.values()]
+        area.rows = {name: rows for name, rows in area.rows.items() if name == newest or name in needed}
+        elsewhere = any(interval.start_ms in other.intervals for other in self.areas.values())
+        ended = [(area.name, interval.start_ms)] + ([] if elsewhere else [(None, interval.start_ms)])
+        self.halts = [halt for halt in self.halts if halt[:2] not in ended]
+        self.answers = {key: kept for key, kept in self.answers.items() if (key[0], kept[0]) != (area.name, interval.start_ms)}
 
-    def _rebase(self, command: c.ChangeRows, area: Area, interval: Interval, rows: Rows) -> None:
-        told = (command.rows_hash, len(rows.labels), command.cause, command.detail, command.settings)
-        self._say(e.RowsChanged, area.name, interval.start_ms, *told)
-        interval.rows, interval.settings = rows, command.settings
-        for direction in ("export", "import"):
-            for owner in range(len(area.terms)):
-                limit_w = command.limit_w[area.right(owner, direction)]
-                if interval.holding()[area.right(owner, direction)] > limit_w:
-                    self._take(area, interval, owner, direction, limit_w, command.cause)
-        for order in interval.orders:
-            order.told_row = None
-        for customer, order_id in ((ref.customer, ref.order_id) for ref in command.wake):
-            for order in interval.orders:
-                if order.live and (order.owner, order.order_id) == (area.owner(customer), order_id):
-                    self._meet(area, interval, order, "gate")
-                    break
-
-    def _take(self, area: Area, interval: Interval, owner: int, direction: c.Direction, limit_w: int, cause: c.ChangeCause) -> None:
-        right = area.right(owner, direction)
-        sales = [order for order in interval.live(direction, "sell") if order.owner == owner]
-        while limit_w - sum(order.open_w for order in sales) < area.limits(owner, direction)[0]:
-            self._end(area, sales.pop(), "rebased")
-        fallen = interval.holding()[right] - limit_w
-        traded_at = [price for book, price in interval.prices if book == direction]
-        price = traded_at[-1] if traded_at else area.settings.compensation_mct
-        mct = fallen * price * area.settings.interval_ms // 3_600_000_000
-        interval.changes.append((right, -fallen))
-        interval.payments += [(owner, mct), (len(area.terms), -mct)]
-        self._say(
-            e.Rebased, area.name, interval.start_ms, area.terms[owner].customer, direction, fallen, price, mct, cause,
-            interval.holding()[right],
-        )  # fmt: skip
+    # the hand of the operator
 
     def _halt(self, command: c.Halt) -> None:
         if command.area is not None and command.area not in self.areas:
             return self._refuse(command, Reason.UNKNOWN_AREA)
-        self.halts.append((command.area, command.interval_ms))
-        return self._say(e.Halted, command.area, command.interval_ms, command.reason)
+        if command.direction is not None and command.interval_ms is None:
+            return self._refuse(command, Reason.UNKNOWN_INTERVAL)
+        self.halts.append((command.area, command.interval_ms, command.direction))
+        return self._say(e.Halted, command.area, command.interval_ms, command.reason, command.direction)
 
     def _resume(self, command: c.Resume) -> None:
-        scope = (command.area, command.interval_ms)
+        scope = (command.area, command.interval_ms, command.direction)
         if command.area is not None and command.area not in self.areas:
             return self._refuse(command, Reason.UNKNOWN_AREA)
         if scope not in self.halts:
             return self._refuse(command, Reason.NOT_HALTED)
         self.halts = [halt for halt in self.halts if halt != scope]
-        return self._say(e.Resumed, *scope, command.reason)
+        self._say(e.Resumed, command.area, command.interval_ms, command.reason, command.direction)
+        for name in sorted(self.areas):
+            area = self.areas[name]
+            for start in sorted(area.intervals):
+                if command.area in (None, name) and command.interval_ms in (None, start):
+                    self._go_on(area, area.intervals[start], command)
+        return None
+
+    def _go_on(self, area: Area, interval: Interval, command: c.Resume) -> None:
+        """A halt of an interval has ended: an auction follows, or what was halted is woken."""
+        if not self._trades(area, interval) or (command.direction is not None and command.direction in self._closed(area, interval)):
+            return None
+        if area.settings.call_auctions:
+            return self._enter(area, interval, "auction", command.reason)
+        return self._mark_all(area, interval)
+
+    def _is_suspended(self, area: Area, owner: int) -> bool:
+        return (area.name, None) in self.suspended or (area.name, area.terms[owner].customer) in self.suspended
+
+    def _orders_of(self, area: Area, owner: int | None, starts: list[int]) -> list[Order]:
+        """A customer's, or all customers', in the order in which they are cancelled: block orders last."""
+        found = [order for start in starts for order in area.intervals[start].by_priority() if order.row is None]
+        found += [block for block in area.blocks if set(area.span(block.interval_ms, block.intervals)) & set(starts)]
+        return [order for order in found if owner in (None, order.owner)]
+
+    def _suspend(self, command: c.Suspend) -> None:
+        area = self._known_area(command)
+        if area is None:
+            return None
+        owner = None if command.customer is None else area.owner(command.customer)
+        if owner is None and command.customer is not None:
+            return self._refuse(command, Reason.UNKNOWN_CUSTOMER)
+        for order in self._orders_of(area, owner, sorted(area.intervals)):
+            self._end(area, order, "suspended")
+        self.suspended.append((area.name, command.customer))
+        return self._say(e.Suspended, area.name, command.customer, command.reason)
+
+    def _reinstate(self, command: c.Reinstate) -> None:
+        area, scope = self._known_area(command), (command.area, command.customer)
+        if area is None:
+            return None
+        if command.customer is not None and area.owner(command.customer) is None:
+            return self._refuse(command, Reason.UNKNOWN_CUSTOMER)
+        if scope not in self.suspended:
+            return self._refuse(command, Reason.NOT_SUSPENDED)
+        self.suspended = [other for other in self.suspended if other != scope]
+        return self._say(e.Reinstated, area.name, command.customer, command.reason)
+
+    def _amend_terms(self, command: c.AmendTerms) -> None:
+        area = self._known_area(command)
+        if area is None:
+            return None
+        owner = area.owner(command.customer)
+        if owner is None:
+            return self._refuse(command, Reason.UNKNOWN_CUSTOMER)
+        if command.order_w_max <= 0 or command.open_orders_max <= 0:
+            return self._refuse(command, Reason.INVALID_SETTINGS)
+        old = area.terms[owner]
+        limits = (old.rating_export_w, old.rating_import_w, old.failsafe_export_w, old.failsafe_import_w)
+        area.terms[owner] = type(old)(old.customer, *limits, command.order_w_max, command.open_orders_max)
+        given = (command.order_w_max, command.open_orders_max, command.reason)
+        return self._say(e.TermsAmended, area.name, command.customer, *given)
+
+    def _amend_settings(self, command: c.AmendSettings) -> None:
+        area = self._known_area(command)
+        if area is None:
+            return None
+        fixed = all(getattr(area.settings, name) == getattr(command.settings, name) for name in FIXED_SETTINGS)
+        if command.settings.problems() or not fixed:
+            return self._refuse(command, Reason.INVALID_SETTINGS)
+        area.settings = command.settings
+        return self._say(e.SettingsAmended, area.name, command.settings, command.reason)
+
+    def _uncross(self, command: c.Uncross) -> None:
+        found = self._known_interval(command)
+        if found is None:
+            return None
+        area, interval = found
+        if not interval.is_open():
+            return self._refuse(command, Reason.GATE_CLOSED)
+        if is_stopped(self, area, interval, None) or self._closed(area, interval):
+            return self._refuse(command, Reason.HALTED)
+        if command.rows_hash != interval.rows.name:
+            return self._refuse(command, Reason.STALE_ROWS)
+        if interval.phase != ("auction" if command.ends_auction else "continuous"):
+            return self._refuse(command, Reason.WRONG_PHASE)
+        return self._uncross_all(area, interval, command)
 
     def _advance(self, command: c.Advance) -> None:
         if command.at_ms < self.now_ms:
             return self._refuse(command, Reason.TIME_BACKWARDS)
         self.now_ms = command.at_ms
-        everyone = [(area, order) for area in self.areas.values() for interval in area.intervals.values() for order in interval.all_live()]
+        everyone = [(area, order) for area in self.areas.values() for order in self._orders_of(area, None, list(area.intervals))]
         due = [(order.until_ms, order.born, area, order) for area, order in everyone if order.until_ms is not None]
         for until_ms, _, area, order in sorted(due, key=lambda entry: entry[:2]):
             if until_ms <= command.at_ms:
                 self._end(area, order, "expired")
         return self._say(e.Advanced, command.at_ms)
-
-    def _refuse(self, command: c.OperatorCommand, reason: Reason) -> None:
-        self._say(e.Refused, command.__struct_config__.tag, reason.value, "")

@@ -1,0 +1,119 @@
+"""What a solver may propose, judged: dealt to orders by class, secure, paid. Welfare in mct * watts, at the orders' limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil, floor
+
+from exchange.commands import Change
+from tests.model_market import Area, Interval, Order, Rows
+from tests.model_match import Scene
+
+Deals = list[tuple[Order, int]]  # order, watts received or given
+Payments = list[tuple[int, int]]  # price, cash by deal
+
+
+def sign(order: Order) -> int:
+    return 1 if order.side == "buy" else -1
+
+
+def classes(rows: Rows, rights: int) -> list[list[int]]:
+    """Rights with equal columns, in the order of their first right; every line of the operator is one of its own."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for right in range(rights):
+        found.setdefault(tuple(rows.columns[right]), []).append(right)
+    return [*found.values(), *([line] for line in range(rights, len(rows.columns)))]
+
+
+def deal(area: Area, interval: Interval, changes: Sequence[Change], incoming: Order | None, closed: tuple[str, ...]) -> Deals | None:
+    """The proposal's watts as its classes' orders get them; None where it names what is not there."""
+    named = [change.right for change in changes]
+    if len(set(named)) != len(named) or not all(0 <= right < len(interval.rows.columns) for right in named):
+        return None
+    dealt: dict[Order, int] = {}
+    for rights in classes(interval.rows, 2 * len(area.terms)):
+        asked = [change.change_w for change in changes if change.right in rights]
+        for side, watts in (("buy", sum(w for w in asked if w > 0)), ("sell", -sum(w for w in asked if w < 0))):
+            for order in standing(interval, rights, side, incoming, closed):
+                dealt[order] = min(watts, order.open_w)
+                watts -= dealt[order]
+            if watts:
+                return None
+    return in_order(area, interval, dealt, incoming)
+
+
+def standing(interval: Interval, rights: list[int], side: str, incoming: Order | None, closed: tuple[str, ...] = ()) -> list[Order]:
+    """By price, then arrival; who comes is the last in its price."""
+    found = [o for o in interval.orders if o.right in rights and o.side == side and o.direction not in closed and o is not incoming]
+    if incoming is not None and incoming.right in rights and incoming.side == side:
+        found.append(incoming)
+    return sorted(found, key=lambda order: (order.rank()[0], order is incoming, order.arrival))
+
+
+def in_order(area: Area, interval: Interval, dealt: dict[Order, int], incoming: Order | None) -> Deals:
+    """As the legs stand: the incoming order, then class by class its purchases and its sales."""
+    found = [incoming] if incoming is not None else []
+    for rights in classes(interval.rows, 2 * len(area.terms)):
+        for side in ("buy", "sell"):
+            found += [order for order in standing(interval, rights, side, incoming) if order is not incoming]
+    return [(order, dealt[order]) for order in found if dealt.get(order)]
+
+
+def welfare(deals: Deals) -> int:
+    return sum(sign(order) * order.price_mct * watts for order, watts in deals)
+
+
+def is_secure(interval: Interval, deals: Deals) -> bool:
+    change = [0] * len(interval.rows.columns)
+    for order, watts in deals:
+        change[order.right] += sign(order) * watts
+    parts = [[watts * take for take in column] for watts, column in zip(change, interval.rows.columns, strict=True)]
+    used = [sum(takes) for takes in zip(*parts, strict=True)]
+    return all(left >= take for left, take in zip(interval.residual(), used, strict=True))
+
+
+def as_bid(area: Area, deals: Deals) -> Payments:
+    return [(order.price_mct, -sign(order) * area.cash_of(watts, order.price_mct)) for order, watts in deals]
+
+
+def paid_by(area: Area, deals: Deals, incoming: Order) -> Payments | None:
+    """Resting orders at their own price, the incoming one takes the balance; None where its limit does not allow that."""
+    payments = as_bid(area, deals)
+    if not deals or deals[0][0] is not incoming:
+        return payments if sum(cash for _, cash in payments) <= 0 else None
+    most, rest = payments[0][1], payments[1:]
+    balance = -sum(cash for _, cash in rest)
+    mine = min(balance, 0) if incoming.side == "buy" else balance
+    return [(area.price_of(incoming, abs(mine), deals[0][1]), mine), *rest] if mine >= most else None
+
+
+def uniform(area: Area, interval: Interval, deals: Deals, row_price_mct: Sequence[int]) -> Payments:
+    columns, rows = interval.rows.columns, range(len(interval.rows.labels))
+    largest = [max(column[row] for column in columns) for row in rows]
+    found = []
+    for order, watts in deals:
+        worth = sum((Fraction(row_price_mct[row] * columns[order.right][row], largest[row]) for row in rows if largest[row]), Fraction(0))
+        price = min(ceil(worth), order.price_mct) if order.side == "buy" else max(floor(worth), order.price_mct)
+        found.append((price, -sign(order) * area.cash_of(watts, price)))
+    return found
+
+
+def paid_at_rest(area: Area, interval: Interval, deals: Deals, row_price_mct: Sequence[int]) -> Payments:
+    """By uniform prices where the market has them, they are given and the operator need not pay in; else as bid."""
+    if area.settings.auction_pricing == "uniform" and row_price_mct:
+        payments = uniform(area, interval, deals, row_price_mct)
+        if sum(cash for _, cash in payments) <= 0:
+            return payments
+    return as_bid(area, deals)
+
+
+def greedy(area: Area, interval: Interval) -> Deals:
+    """Purchases by price, then arrival, each walking as if it had just come."""
+    scene, dealt = Scene(area, interval), {}
+    for purchase in sorted((order for order in interval.orders if order.side == "buy"), key=Order.rank):
+        for fill in scene.walk(purchase, purchase.open_w, purchase.price_mct)[0]:
+            dealt[purchase] = dealt.get(purchase, 0) + fill.taker_w
+            if fill.maker is not None:
+                dealt[fill.maker] = dealt.get(fill.maker, 0) + fill.maker_w
+    return in_order(area, interval, dealt, None)
