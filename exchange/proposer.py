@@ -64,6 +64,7 @@ class _Outlook(NamedTuple):
     """Prices that the last solution of an interval left, valid for these rows."""
 
     rows_hash: str
+    row_price_mct: Floats
     priced: npt.NDArray[np.int64]
     price_per_unit: Floats  # of residual, rows `priced`
     right_price_mct: list[float]
@@ -79,9 +80,10 @@ class _Asked(NamedTuple):
 class Proposer:
     """Keeps what it knows of prices by interval; forgets what is retired."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ask_osqp: bool = True) -> None:
+        self._ask_osqp = ask_osqp
         self._outlooks: dict[tuple[str, int], _Outlook] = {}
-        self._classes: dict[tuple[str, int], npt.NDArray[np.int64]] = {}
+        self._classes: dict[str, npt.NDArray[np.int64]] = {}
 
     def propose(self, engine: Engine, place: Place) -> Sweep | None:
         """The joint fills for an order that comes, where there is more in them than in trading pair by pair."""
@@ -139,7 +141,8 @@ class Proposer:
     def forget(self, area_name: str, interval_ms: int) -> None:
         """An interval was retired."""
         self._outlooks.pop((area_name, interval_ms), None)
-        self._classes.pop((area_name, interval_ms), None)
+        if not self._outlooks:
+            self._classes.clear()
 
     def _outlook(self, interval: Interval) -> _Outlook | None:
         known = self._outlooks.get((interval.area.name, interval.start_ms))
@@ -150,10 +153,19 @@ class Proposer:
         offers = _offers(area, interval, taker)
         if offers is None:
             return None
-        columns, residual = interval.headroom.columns, interval.headroom.residual
-        fills = sweep.best(columns, residual, offers, _classes(interval))
+        columns, residual, outlook = interval.headroom.columns, interval.headroom.residual, self._outlook(interval)
+        hint = None if outlook is None else outlook.row_price_mct
+        fills = sweep.best(columns, residual, offers, class_of=self._class_of(interval), hint_mct=hint, ask_osqp=self._ask_osqp)
         self._outlooks[area.name, interval.start_ms] = _outlook(interval, fills)
         return _Asked(offers, fills)
+
+    def _class_of(self, interval: Interval) -> npt.NDArray[np.int64]:
+        """Rights with equal columns are one class; each of the operator's is its own."""
+        n, columns = 2 * len(interval.area.terms), interval.headroom.columns
+        known = self._classes.get(interval.rows_hash)
+        if known is None:
+            known = self._classes[interval.rows_hash] = sweep.classes(columns[:n])
+        return np.append(known, np.arange(n, len(columns)))
 
 
 # --- is it worth asking? ------------------------------------------------------------------------------------------
@@ -261,13 +273,6 @@ def _arrival(order: Order) -> int:
     return order.arrival
 
 
-def _classes(interval: Interval) -> npt.NDArray[np.int64]:
-    """Rights with equal columns are one class; each of the operator's is its own."""
-    n = 2 * len(interval.area.terms)
-    known = sweep.classes(interval.headroom.columns[:n])
-    return np.append(known, np.arange(n, len(interval.headroom.columns)))
-
-
 def _outlook(interval: Interval, fills: Fills) -> _Outlook:
     n, columns = len(interval.area.terms), interval.headroom.columns
     priced = np.flatnonzero(fills.row_price_mct)
@@ -275,7 +280,7 @@ def _outlook(interval: Interval, fills: Fills) -> _Outlook:
     for group, more in fills.group_price_mct.items():
         price[group * n : (group + 1) * n] += more
     per_unit = fills.row_price_mct[priced] / np.maximum(interval.row_largest[priced], 1)
-    return _Outlook(interval.rows_hash, priced, per_unit, price.tolist())
+    return _Outlook(interval.rows_hash, fills.row_price_mct, priced, per_unit, price.tolist())
 
 
 def _changes(asked: _Asked) -> tuple[Change, ...]:

@@ -9,7 +9,8 @@ and in a one-to-one market, within each group of orders (a direction), bought = 
 fill is left out; so is everybody's sale that relieves none of the others. What is left is solved in two steps:
 
 1. **OSQP** (`riskcheck/solver.py`): variables in units of their quantities, rows in units of their largest coefficient,
-   regularised, bounds shrunk, time and iterations limited, the point pulled toward 0, which is always secure.
+   regularised, bounds shrunk, time and iterations limited; rows join as they are broken. Then purchases are scaled down by one
+   factor until no row is: sales alone are always secure. (One to one they are not, so there the next step begins with nothing.)
 2. **A vertex** (`riskcheck/vertex.py`): from that point, exact steps uphill. OSQP alone reaches 0.99 and splits what is worth the
    same; the vertex is the optimum, and at equal welfare the earlier order's: prices carry a tilt by time (`TILT_MCT`, far below
    any tick), so between two orders of one price the earlier is served first. The tilt also lets equal prices trade.
@@ -46,6 +47,7 @@ EPS = 1e-3
 ITERATIONS_MAX = 500
 ENTERING = 10  # rows that join OSQP's program at once
 ROUNDS_MAX = 6
+NEAR = 30  # orders that OSQP looks at where prices are known already: those that these prices leave nearest to a trade
 BROKEN = 2e-3  # of a row's largest term
 NEARLY = 0.02
 STEPS_PER_SIZE = 10
@@ -94,12 +96,19 @@ def classes(columns: npt.NDArray[np.int32]) -> Indices:
     return np.array([known.setdefault(column.tobytes(), len(known)) for column in np.ascontiguousarray(columns)], dtype=np.int64)
 
 
-def best(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, class_of: Indices | None = None) -> Fills:
-    """The joint fills. `columns` [n_columns, n_rows], `residual` >= 0 [n_rows]; `class_of` [n_columns] where it is known already."""
+def best(
+    columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, *,
+    class_of: Indices | None = None, hint_mct: Floats | None = None, ask_osqp: bool = True,
+) -> Fills:  # fmt: skip
+    """The joint fills. `columns` [n_columns, n_rows], `residual` >= 0 [n_rows]; `class_of` [n_columns] where it is known already.
+
+    `hint_mct` [n_rows]: prices of an earlier solution nearby; OSQP then looks only at what they leave open. Without OSQP the vertex is
+    sought from 0: the same optimum, later or sooner.
+    """
     change_max = float(offers.quantity_w.sum()) * float(columns.max(initial=0))
     assert change_max + float(np.abs(residual).max(initial=0)) < 2.0**62, "a sum of changes may overflow"
     program = _program(columns, residual, offers)
-    x, price = _solved(program)
+    x, price = _solved(program, hint_mct, ask_osqp)
     filled = np.zeros(len(offers.column), dtype=float)
     filled[program.offers] = x * program.unit_w
     row_price, n_kept = np.zeros(len(residual)), len(program.kept)
@@ -119,58 +128,72 @@ def right_price_mct(columns: npt.NDArray[np.int32], row_price_mct: Floats) -> Fl
 
 
 def _program(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers) -> _Program:
-    size = np.maximum(columns.max(axis=0, initial=1), 1).astype(float)
-    share = columns[offers.column].T / size[:, None]
-    room = np.maximum(residual, 0) / size
-    kept = np.flatnonzero(share @ np.where(offers.is_buy, offers.quantity_w, 0) > room)
+    demand = np.bincount(offers.column, np.where(offers.is_buy, offers.quantity_w, 0), len(columns))
+    used = np.flatnonzero(demand)
+    kept = np.flatnonzero(demand[used] @ columns[used] > residual)
+    size = np.maximum(columns[:, kept].max(axis=0, initial=1), 1).astype(float)
     is_bound = offers.group >= 0
-    useful = np.flatnonzero(offers.is_buy | is_bound | (share[kept] > 0).any(axis=0))
+    share = columns[offers.column][:, kept]
+    useful = np.flatnonzero(offers.is_buy | is_bound | (share > 0).any(axis=1))
     unit_w = float(offers.quantity_w.max(initial=1))
     unit_mct = float(max(1, offers.price_mct.max(initial=1)))
     late = np.arange(len(offers.column)) / max(1, len(offers.column))
     tilted = np.where(offers.is_buy, offers.price_mct + TILT_MCT * (2 - late), -offers.price_mct - TILT_MCT * late)
     sign = np.where(offers.is_buy, 1.0, -1.0)[useful]
     balance = [sign * (offers.group[useful] == group) for group in np.unique(offers.group[is_bound])]
-    rows = np.vstack([share[np.ix_(kept, useful)] * sign, *(side for one in balance for side in (one, -one))])
-    padded = np.append(room[kept], np.zeros(2 * len(balance))) / unit_w
+    rows = np.vstack([(share[useful] / size).T * sign, *(side for one in balance for side in (one, -one))])
+    padded = np.append(np.maximum(residual[kept], 0) / size, np.zeros(2 * len(balance))) / unit_w
     return _Program(useful, kept, tilted[useful] / unit_mct, rows, padded, offers.quantity_w[useful] / unit_w, unit_w, unit_mct)
 
 
-def _solved(program: _Program) -> tuple[Floats, Floats]:
+def _solved(program: _Program, hint_mct: Floats | None, ask_osqp: bool) -> tuple[Floats, Floats]:
     """(x, price of each row) at the optimum, in the program's units."""
     if not len(program.offers):
         return program.high, np.zeros(len(program.room))
-    start = _by_osqp(program) if len(program.room) else np.where(program.value > 0, program.high, 0.0)
+    start = np.zeros(len(program.offers))
+    if not len(program.room):
+        start = np.where(program.value > 0, program.high, 0.0)
+    elif ask_osqp and len(program.kept) == len(program.room):
+        hint = None if hint_mct is None else hint_mct[program.kept] / program.unit_mct
+        start = _secured(program, _by_osqp(program, hint))
     x, price, _ = climb(program.value, program.rows, program.room, program.high, start, STEPS_PER_SIZE * sum(program.rows.shape))
     return x, price
 
 
-def _by_osqp(program: _Program) -> Floats:
+def _by_osqp(program: _Program, hint: Floats | None) -> Floats:
     """OSQP's point; rows join while it breaks them, the most broken first. Nearly nothing is nothing, and nearly all is all."""
-    gain = program.value * program.high
-    gain /= np.abs(gain).max()
-    rows, nothing, point = program.rows * program.high, np.zeros(len(gain)), (gain > 0).astype(float)
-    size = np.abs(rows).max(axis=1)
-    working = np.zeros(len(rows), dtype=bool)
-    for _ in range(ROUNDS_MAX):
-        over = (rows @ point - program.room) / size
+    rows, nothing = program.rows, np.zeros(len(program.offers))
+    if hint is None or not hint.any():
+        chosen, working = np.arange(len(nothing)), np.zeros(len(rows), dtype=bool)
+    else:
+        edge, working = program.value - hint @ rows, hint > 0
+        chosen = np.sort(np.argsort(np.where(edge > 0, 0.0, -edge), kind="stable")[:NEAR])
+    scaled = rows[:, chosen] * program.high[chosen]
+    gain = program.value[chosen] * program.high[chosen]
+    part = _regular(gain / np.abs(gain).max(), scaled, program.room, working)
+    nothing[chosen] = np.where(part < NEARLY, 0.0, np.where(part > 1 - NEARLY, 1.0, part)) * program.high[chosen]
+    return nothing
+
+
+def _regular(gain: Floats, rows: Floats, room: Floats, working: npt.NDArray[np.bool_]) -> Floats:
+    """max gain.z - REGULAR |z|^2 / 2 with variables in [0, 1], `rows` z <= `room`. `working` names the rows to begin with."""
+    point, size = (gain > 0).astype(float), np.maximum(np.abs(rows).max(axis=1), 1e-300)
+    for turn in range(ROUNDS_MAX):
+        over = (rows @ point - room) / size
         broken = np.flatnonzero((over > BROKEN) & ~working)
-        if not len(broken):
-            break
         working[broken[np.argsort(-over[broken], kind="stable")[:ENTERING]]] = True
-        nearest = Nearest(
-            rows[working], gain / REGULAR, nothing, nothing + 1, weight=REGULAR, eps=EPS, iterations_max=ITERATIONS_MAX
-        )  # fmt: skip
-        found = nearest.ask(program.room[working]).point
-        point = nothing if found is None else found
-    return _secured(program, np.where(point < NEARLY, 0.0, np.where(point > 1 - NEARLY, 1.0, point)) * program.high)
+        if not len(broken) and (turn or not working.any()):
+            break
+        low = np.zeros(len(gain))
+        nearest = Nearest(rows[working], gain / REGULAR, low, low + 1, weight=REGULAR, eps=EPS, iterations_max=ITERATIONS_MAX)
+        found = nearest.ask(room[working]).point
+        point = low if found is None else found
+    return point
 
 
 def _secured(program: _Program, point: Floats) -> Floats:
-    """Fewer purchases, by one factor, until no row is broken: sales alone only relieve. One to one, purchases need their sales."""
-    is_sale = program.value < 0
-    safe = np.where(is_sale, point, 0.0) if len(program.kept) == len(program.room) else np.zeros(len(point))
-    return toward_safe(point, safe, program.rows, program.room)
+    """Fewer purchases, by one factor, until no row is broken: sales alone only relieve."""
+    return toward_safe(point, np.where(program.value < 0, point, 0.0), program.rows, program.room)
 
 
 def _whole(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, filled: Floats, class_of: Indices) -> Watts:
