@@ -67,7 +67,7 @@ def _walks(area: Area, block: Order, intervals: list[Interval]) -> list[tuple[Wa
         if part.open_w:
             break
         found.append((done, sum(_cash(area, block, fill) for fill in done.fills)))
-    limit = block.line.sign * block.intervals * cash_of(block.open_w, block.price_mct, area.settings.interval_ms)
+    limit = block.line.sign * cash_of(block.intervals * block.open_w, block.price_mct, area.settings.interval_ms)
     if len(found) == len(intervals) and sum(cash for _, cash in found) >= limit:
         return found
     for undo in undos:

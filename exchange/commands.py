@@ -47,7 +47,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, tag="place", gc=False)
 class Replace(msgspec.Struct, frozen=True, array_like=True, tag="replace", gc=False):
     """New price and new TOTAL quantity, fills included, of a resting order: a fill that crosses the request cannot add to it.
 
-    A total at or below what has traded cancels the rest. Less at the same price keeps priority, anything else loses it.
+    A total that leaves less than a lot to trade cancels the rest. Less at the same price keeps priority, anything else loses it.
     """
 
     area: str

@@ -1,8 +1,8 @@
 """The operator's hand: what trades is halted and resumed, who trades is suspended and reinstated, and the bounds are amended.
 
 A halt has a scope: everything, an area, an interval (in one area or all), or one of its books; a scope that contains another
-does not replace it. While it lasts nothing is placed, replaced or matched; cancels work, and the interval stays in its phase. When the
-last halt of an interval ends, its purchases are all looked at again, or (`call_auctions`) it collects orders for an auction first.
+does not replace it. While it lasts nothing is placed, replaced or matched; cancels work, and the interval stays in its phase. When a
+halt ends, all purchases are looked at again; with `call_auctions` an interval collects orders for an auction first, when its last ends.
 A suspension takes a customer's orders out and lets no new ones in. All reasons are kept with the state, for people.
 """
 
@@ -41,10 +41,9 @@ def resume(engine: Engine, command: Resume, events: list[Event]) -> None:
         return refuse(engine, command, Reason.NOT_HALTED, "no halt of exactly this scope is in force", events)
     del engine.halts[scope]
     events.append(Resumed(engine.sequence + 1, command.area, command.interval_ms, command.reason, command.direction))
-    for area in areas:
-        named = sorted(area.intervals) if command.interval_ms is None else [command.interval_ms]
-        trading = [interval for start_ms in named if (interval := area.intervals.get(start_ms)) and interval.phase == "continuous"]
-        _go_on(engine, area, trading, command.reason, events)
+    going_on = [(area, _reopen(engine, area, command, events)) for area in areas]
+    for area, intervals in going_on:
+        engine.after(area, intervals, events)
     return None
 
 
@@ -57,16 +56,19 @@ def _scope(engine: Engine, command: Halt | Resume, events: list[Event]) -> list[
     return areas
 
 
-def _go_on(engine: Engine, area: Area, intervals: list[Interval], reason: str, events: list[Event]) -> None:
-    """Intervals that traded when they were halted trade again, or collect orders first."""
-    if not area.settings.call_auctions:
-        for interval in intervals:
+def _reopen(engine: Engine, area: Area, command: Resume, events: list[Event]) -> list[Interval]:
+    """Intervals in the scope that traded when they were halted: those that trade again at once. The others collect orders first."""
+    named = sorted(area.intervals) if command.interval_ms is None else [command.interval_ms]
+    going_on = []
+    for interval in [area.intervals[start_ms] for start_ms in named if start_ms in area.intervals]:
+        if interval.phase != "continuous":
+            continue
+        if area.settings.call_auctions and not engine.shut(area.name, interval.start_ms):
+            enter(engine, area, interval, "auction", command.reason, events)
+        else:
             interval.mark_all()
-        return engine.after(area, intervals, events)
-    for interval in intervals:
-        if not engine.shut(area.name, interval.start_ms):
-            enter(engine, area, interval, "auction", reason, events)
-    return None
+            going_on.append(interval)
+    return going_on
 
 
 def suspend(engine: Engine, command: Suspend, events: list[Event]) -> None:

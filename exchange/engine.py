@@ -124,7 +124,7 @@ class Engine:
         area.blocks.append(block)
         blocks.settle(self, area, events)
         if block.is_live and command.time_in_force in ("ioc", "fok"):
-            self.cancel_blocks(area, [block], "fok", "", events)
+            self.cancel_blocks(area, [block], cast(CancelCause, command.time_in_force), "", events)
 
     def _replace(self, command: Replace, events: list[Event]) -> None:
         found = self._admit_order(command, events)
@@ -141,7 +141,7 @@ class Engine:
             refusal = guards.refuse_terms(command, area, account, *args)
         if refusal is not None:
             self._reject(command, *refusal, events)
-        elif command.quantity_w <= traded:
+        elif command.quantity_w < traded + area.settings.lot_w:
             self._take_out(interval, order)
             events.append(self._cancelled(order, "replace", command.request_id, events))
         else:
@@ -203,7 +203,7 @@ class Engine:
             interval = area.intervals[start_ms]
             mine = [order for order in interval.orders() if order.account is account] if account.open_orders else []
             self.cancel_all(interval, mine, cause, command.request_id, events)
-        wide = [block for block in area.blocks if block.account is account and block.line.interval_ms in named]
+        wide = [block for block in area.blocks if block.account is account and not set(named).isdisjoint(area.spanned(block))]
         self.cancel_blocks(area, wide, cause, command.request_id, events)
         answer = MassCancelled(self.sequence + len(events) + 1, command.area, command.customer, command.request_id, len(events))
         events.append(answer)

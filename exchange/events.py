@@ -16,7 +16,7 @@ from exchange.commands import ChangeCause, DeviceSetting, Direction, Phase, Side
 
 CancelCause = Literal[
     "request", "replace", "mass", "disconnect", "silence", "gate", "expired", "ioc", "fok", "self_trade", "rebased",
-    "remainder", "suspended", "released",
+    "remainder", "suspended",
 ]  # fmt: skip
 TradeKind = Literal["pair", "leftover", "sweep", "uncross", "block"]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from exchange.engine import Engine, Refusal
 
 INTERVALS_MAX = 96  # of one block order
+ORDER = {reason: place for place, reason in enumerate(Reason)}
 
 
 def refuse_place(engine: Engine, command: Place, area: Area, account: Account, intervals: list[Interval], right: int) -> Refusal | None:
@@ -23,10 +24,9 @@ def refuse_place(engine: Engine, command: Place, area: Area, account: Account, i
         return Reason.GATE_CLOSED, f"trading of interval {next(i.start_ms for i in intervals if i.is_closed)} has ended"
     if any(interval.phase == "announced" for interval in intervals):
         return Reason.NOT_YET_OPEN, f"interval {next(i.start_ms for i in intervals if i.phase == 'announced')} is announced only"
-    for interval in intervals:
-        refusal = refuse_stopped(engine, area, account, interval, command.direction)
-        if refusal is not None:
-            return refusal
+    refusal = _earliest([refuse_stopped(engine, area, account, interval, command.direction) for interval in intervals])
+    if refusal is not None:
+        return refusal
     if command.time_in_force in ("ioc", "fok") and any(interval.phase == "auction" for interval in intervals):
         return Reason.IN_AUCTION, "orders only collect until the auction's end; nothing can trade at once"
     refusal = _refuse_form(command, area)
@@ -34,11 +34,14 @@ def refuse_place(engine: Engine, command: Place, area: Area, account: Account, i
         return refusal
     if command.time_in_force == "until" and command.until_ms <= engine.now_ms:
         return Reason.EXPIRED, f"in force until {command.until_ms}, and it is {engine.now_ms}"
-    for interval in intervals:
-        refusal = refuse_terms(command, area, account, interval, command.direction, command.side, right, 0, 0)
-        if refusal is not None:
-            return refusal
-    return None
+    terms = [refuse_terms(command, area, account, each, command.direction, command.side, right, 0, 0) for each in intervals]
+    return _earliest(terms)
+
+
+def _earliest(refusals: list[Refusal | None]) -> Refusal | None:
+    """Of several intervals' refusals the one that comes first among the reasons."""
+    found = [refusal for refusal in refusals if refusal is not None]
+    return min(found, key=lambda refusal: ORDER[refusal[0]]) if found else None
 
 
 def refuse_stopped(engine: Engine, area: Area, account: Account, interval: Interval, direction: Direction) -> Refusal | None:

@@ -277,7 +277,7 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
         _tell_blocked(area, interval, taker, wanted, traded, shut, base, events, alone=True) if not done.met_own else None
         undo.take_back()
         taker.open_w = wanted
-        return end(interval, taker, "fok", base, events)
+        return end(interval, taker, "self_trade" if done.met_own else "fok", base, events)
     book_walk(area, interval, taker, done, base, events)
     if taker.open_w and not done.met_own:
         _tell_blocked(area, interval, taker, wanted, traded, shut, base, events)

@@ -160,12 +160,12 @@ def _judge_sweep(area: Area, interval: Interval, command: Sweep, taker: Order, s
     dealt = deal(area, interval, command.changes, taker)
     if not isinstance(dealt, list):
         return dealt
+    mine = sum(part.watts for part in dealt if part.order is taker)
+    if command.place.time_in_force == "fok" and mine < taker.open_w:
+        return Reason.INVALID_PROPOSAL, "it does not fill an order that is to be filled or killed"
     broken = _secure(interval, dealt)
     if broken is not None:
         return broken
-    mine = sum(part.watts for part in dealt if part.order is taker)
-    if command.place.time_in_force == "fok" and mine < taker.open_w:
-        return Reason.WORSE_PROPOSAL, "it does not fill an order that is to be filled or killed"
     balance = -sum(_cash(area, part, part.order.price_mct) for part in dealt if part.order is not taker)
     if _taker_cash(area, taker, mine, balance)[1] < 0:
         return Reason.UNPAID_PROPOSAL, "the buyers' limits do not cover what the sellers ask"
@@ -200,7 +200,7 @@ def uncross(engine: Engine, command: Uncross, events: list[Event]) -> None:
     if not isinstance(judged, list):
         if not command.ends_auction:
             return refuse(engine, command, *judged, events)
-        if command.changes:
+        if command.changes or command.row_price_mct:
             refuse(engine, command, *judged, events)
         dealt, is_proposal = greedy(engine, area, interval), False
     else:
@@ -219,12 +219,13 @@ def _refuse_uncross(engine: Engine, area: Area, interval: Interval, command: Unc
         return Reason.STALE_ROWS, f"made for rows {command.rows_hash}, and {interval.rows_hash} are in force"
     if interval.phase != ("auction" if command.ends_auction else "continuous"):
         return Reason.WRONG_PHASE, f"the interval is in phase {interval.phase}"
-    if command.row_price_mct and (len(command.row_price_mct) != interval.headroom.polytope.n_rows or min(command.row_price_mct) < 0):
-        return Reason.INVALID_PROPOSAL, f"{len(command.row_price_mct)} prices for {interval.headroom.polytope.n_rows} rows, none negative"
     return None
 
 
 def _judge_uncross(engine: Engine, area: Area, interval: Interval, command: Uncross) -> Deal | Refusal:
+    rows = interval.headroom.polytope.n_rows
+    if command.row_price_mct and (len(command.row_price_mct) != rows or min(command.row_price_mct) < 0):
+        return Reason.INVALID_PROPOSAL, f"{len(command.row_price_mct)} prices for {rows} rows, none may be negative"
     dealt = deal(area, interval, command.changes, None)
     if not isinstance(dealt, list):
         return dealt
@@ -272,7 +273,7 @@ def _add(taken: dict[int, int], orders: dict[int, Order], order: Order, watts: i
 def _uncross(area: Area, interval: Interval, command: Uncross, dealt: Deal, is_proposal: bool, base: int, events: list[Event]) -> None:
     worth = welfare(dealt) * area.settings.interval_ms // MCT_W_MS_PER_KWH
     events.append(Uncrossed(base + len(events) + 1, area.name, interval.start_ms, is_proposal, command.ends_auction, worth))
-    priced = _pricing(area, interval, command, dealt)
+    priced = _pricing(area, interval, command, dealt) if is_proposal else _as_bid
     operator = -sum(_cash(area, part, priced(part)) for part in dealt)
     if command.ends_auction:
         interval.begin_continuous()

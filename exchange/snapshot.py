@@ -80,8 +80,16 @@ class _Interval(msgspec.Struct, frozen=True, array_like=True):
     withheld: list[_Withholding]
 
 
+class _Block(msgspec.Struct, frozen=True, array_like=True):
+    """`is_tried`: in vain, since its intervals last changed."""
+
+    position: int
+    order_id: str
+    is_tried: bool
+
+
 class _Area(msgspec.Struct, frozen=True, array_like=True):
-    """`blocks`: position and order id of the block orders at rest, in priority."""
+    """`blocks`: the block orders at rest, in the order in which they came."""
 
     name: str
     settings: MarketSettings
@@ -90,7 +98,7 @@ class _Area(msgspec.Struct, frozen=True, array_like=True):
     settled_mct: list[int]
     rows: list[bytes]
     intervals: list[_Interval]
-    blocks: list[tuple[int, str]]
+    blocks: list[_Block]
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True):
@@ -153,7 +161,7 @@ def _dump_area(area: Area) -> _Area:
     return _Area(
         area.name, area.settings, area.terms, list(area.suspended.items()), area.settled_mct,
         [rows.to_bytes() for rows in area.rows.values()], [_dump_interval(interval) for interval in area.intervals.values()],
-        [(block.account.position, block.order_id) for block in area.blocks],
+        [_Block(block.account.position, block.order_id, block.arrival == _seen(area, block)) for block in area.blocks],
     )  # fmt: skip
 
 
@@ -179,8 +187,12 @@ def _dump_ledger(interval: Interval) -> _Ledger:
     )  # fmt: skip
 
 
+def _seen(area: Area, block: Order) -> int:
+    """The `arrival` of a block order that was tried in its intervals as they are (`blocks.py`)."""
+    return sum(area.intervals[start_ms].version for start_ms in area.spanned(block)) + 1
+
+
 def _dump_order(order: Order) -> _Order:
-    """The arrival of a block order only tells when it was tried last: it is tried anew, and no later event depends on that."""
     arrival = order.arrival if order.intervals == 1 else 0
     return _Order(order.quantity_w, order.open_w, order.price_mct, order.born, arrival, order.shown_w, order.told_row, order.is_live)
 
@@ -192,20 +204,20 @@ def _load_area(engine: Engine, kept: _Area) -> Area:
         area.rows[rows.content_hash] = rows
     for interval in kept.intervals:
         area.intervals[interval.start_ms] = _load_interval(engine, area, interval)
-    accounts = list(area.accounts.values())
-    for position, order_id in kept.blocks:
-        order = accounts[position].receipts[order_id].order
-        assert order is not None, "a block order without a receipt"
-        _load_block(area, order)
+    for block in kept.blocks:
+        _load_block(area, block)
     return area
 
 
-def _load_block(area: Area, order: Order) -> None:
-    area.blocks.append(order)
-    order.account.open_orders += 1
-    order.is_live = True
-    for start_ms in area.spanned(order):
-        _reserve(area.intervals[start_ms], order)
+def _load_block(area: Area, kept: _Block) -> None:
+    account = list(area.accounts.values())[kept.position]
+    block = account.receipts[kept.order_id].order
+    assert block is not None, "a block order without a receipt"
+    area.blocks.append(block)
+    account.open_orders += 1
+    block.is_live, block.arrival = True, _seen(area, block) if kept.is_tried else 0
+    for start_ms in area.spanned(block):
+        _reserve(area.intervals[start_ms], block)
 
 
 def _load_interval(engine: Engine, area: Area, kept: _Interval) -> Interval:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from exchange import matching
 from exchange.book import Order
-from exchange.bounds import POWER_W_MAX, PRICE_MCT_MAX
+from exchange.bounds import POWER_W_MAX
 from exchange.commands import Release, Withhold
 from exchange.events import Event, Released, Withheld
 from exchange.market import Area, Interval, Withholding
@@ -69,8 +69,9 @@ def _refuse(engine: Engine, area: Area, interval: Interval, command: Withhold) -
         return Reason.OFF_LOT, f"{command.quantity_w} W is not a positive multiple of the lot of {lot} W"
     if command.price_mct % tick:
         return Reason.OFF_TICK, f"{command.price_mct} mct/kWh is not a multiple of the tick of {tick} mct/kWh"
-    if not 0 <= command.price_mct <= PRICE_MCT_MAX:
-        return Reason.PRICE_OUT_OF_BAND, f"{command.price_mct} mct/kWh is outside [0, {PRICE_MCT_MAX}]"
+    if not area.settings.price_mct_min <= command.price_mct <= area.settings.price_mct_max:
+        band = f"[{area.settings.price_mct_min}, {area.settings.price_mct_max}]"
+        return Reason.PRICE_OUT_OF_BAND, f"{command.price_mct} mct/kWh is outside {band}"
     row = _row(interval, command)
     if row is None:
         return Reason.UNKNOWN_ROW, f"no row in force is {command.kind} of {command.element} phase {command.phase}"
