@@ -141,6 +141,13 @@ def test_a_call_auction_waits_for_the_last_halt_of_either_book_and_a_frozen_inte
     assert resume(made, (AREA, OPEN, "import")) == f"resumed {AREA} {OPEN} import for calm; auction for calm"
 
 
+def test_a_book_that_trades_again_beside_a_halted_one_wakes_and_the_auction_comes_with_the_other() -> None:
+    made = blocked((AREA, OPEN, "export"), call_auctions=True)
+    halt(made, (AREA, OPEN, "import"))
+    assert resume(made, (AREA, OPEN, "export")) == f"resumed {AREA} {OPEN} export for calm; pair C2 +300 A2 -300"
+    assert resume(made, (AREA, OPEN, "import")) == f"resumed {AREA} {OPEN} import for calm; auction for calm"
+
+
 # --- the kill switch ----------------------------------------------------------------------------------------------
 
 

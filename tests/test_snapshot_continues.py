@@ -93,10 +93,10 @@ class Stream:
         pick, start, who = self.chance.choice, self.chance.choice(STARTS), self.chance.choice(CUSTOMERS)
         self.now_ms += self.chance.randint(0, 20)
         limit_w = tuple(self.chance.randint(4_500, 5_200) for _ in range(6))
-        collar_mct, pause_mct = pick((0, 500)), pick((0, 100))
+        bounds = {"collar_mct": pick((0, 500)), "pause_mct": pick((0, 100)), "price_mct_max": pick((9_100, 100_000))}
         return pick((
             c.Advance(self.now_ms), c.AmendTerms(AREA, who, 20_000, self.chance.randint(10, 30), "review"),
-            c.AmendSettings(AREA, msgspec.structs.replace(self.settings, collar_mct=collar_mct, pause_mct=pause_mct), "review"),
+            c.AmendSettings(AREA, msgspec.structs.replace(self.settings, **bounds), "review"),
             c.ChangeRows(AREA, start, pick(ROWS).content_hash, limit_w, "refresh", "", raise_w=(0, 10, 0, 0, 0, 20)),
             c.Uncross(AREA, start, pick(ROWS).content_hash, (), True),
         ))  # fmt: skip
