@@ -9,13 +9,22 @@ Before each order the engine is told the time, so that what was in force until t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
-from envelopes.refresh import Plan
-from exchange.commands import Advance, CloseGate, Command, OpenInterval, Place, RetireInterval
+from exchange.commands import Advance, CloseGate, Command, InstallRows, OpenArea, OpenInterval, Place, RetireInterval
 from gateway.clock import Schedule, due
 from replay.orderlog import Entry
 
 Told = tuple[int, Command]  # market time in milliseconds, command
+
+
+class Ready(Protocol):
+    """An area that is ready to trade: `envelopes.refresh.Plan`."""
+
+    @property
+    def area(self) -> str: ...
+    def opening(self) -> tuple[OpenArea, InstallRows]: ...
+    def open_interval(self, interval_ms: int) -> OpenInterval: ...
 
 
 def schedule_of(entries: Sequence[Entry], interval_ms: int) -> Schedule:
@@ -41,7 +50,7 @@ def _intervals(entry: Entry, interval_ms: int) -> tuple[int, ...]:
     return first, first + (command.intervals - 1) * interval_ms
 
 
-def commands(entries: Sequence[Entry], ready: Plan, schedule: Schedule) -> Iterator[Told]:
+def commands(entries: Sequence[Entry], ready: Ready, schedule: Schedule) -> Iterator[Told]:
     """The opening of the area, then the clock and the orders, in order of time, until the last interval is retired."""
     first_ms, end_ms = _span(entries, schedule.interval_ms)
     clock = _Clock(ready, Schedule(schedule.interval_ms, schedule.open_lead_ms, schedule.close_lead_ms, first_ms, end_ms))
@@ -60,7 +69,7 @@ def commands(entries: Sequence[Entry], ready: Plan, schedule: Schedule) -> Itera
 class _Clock:
     """The schedule's commands, each at the moment at which it is due; remembers which intervals live."""
 
-    def __init__(self, ready: Plan, schedule: Schedule) -> None:
+    def __init__(self, ready: Ready, schedule: Schedule) -> None:
         self._ready = ready
         self._schedule = schedule
         self._live: dict[int, bool] = {}

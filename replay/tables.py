@@ -116,7 +116,7 @@ class _Order:
     """What is known of an order so far."""
 
     accepted: e.Accepted
-    placed_ms: int
+    placed_ms: int | None
     quantity_w: int
     price_mct: int
     moved_w: int = 0
@@ -141,18 +141,18 @@ class Tables:
     def __init__(self) -> None:
         self.books = Books()
         self._commands = 0
-        self._now_ms = 0
+        self._now_ms: int | None = None  # until the engine is told a time
         self._orders: dict[tuple[str, str, str], _Order] = {}
 
     def take(self, batch: Batch) -> Iterator[Row]:
         for command, events in zip(batch.commands, batch.events, strict=True):
             self._commands += 1
             if isinstance(command, Advance):
-                self._now_ms = max(self._now_ms, command.at_ms)
+                self._now_ms = max(self._now_ms or 0, command.at_ms)
             yield COMMANDS.name, self._command_row(batch, command, events)
             asked = command.place if isinstance(command, Sweep) else command
             if isinstance(asked, CustomerCommand):
-                yield orderlog.LOG.name, orderlog.row(self._now_ms, asked, batch.at_ms)
+                yield orderlog.LOG.name, orderlog.row(self._now_ms or 0, asked, batch.at_ms)
             for event in events:
                 yield from self._fold(event)
 
@@ -232,7 +232,7 @@ def _is_no(event: Any) -> bool:
     return isinstance(event, e.Rejected | e.Refused)
 
 
-def _phase(event: e.Event, now_ms: int) -> Iterator[Row]:
+def _phase(event: e.Event, now_ms: int | None) -> Iterator[Row]:
     direction: str | None = None
     entered: str
     match event:

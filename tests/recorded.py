@@ -9,7 +9,19 @@ import numpy as np
 
 from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.commands import (
-    Advance, Cancel, ChangeRows, CloseGate, Command, InstallRows, MassCancel, OpenArea, OpenInterval, Place, Replace, RetireInterval, Withhold,
+    Advance,
+    Cancel,
+    ChangeRows,
+    CloseGate,
+    Command,
+    InstallRows,
+    MassCancel,
+    OpenArea,
+    OpenInterval,
+    Place,
+    Replace,
+    RetireInterval,
+    Withhold,
 )  # fmt: skip
 from riskcheck.polytope import Polytope, RowLabel
 from tests.test_node import decide
