@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from envelopes.allocate import max_min, water_fill
+from envelopes.allocate import RATING, InsecureFloorsError, allocate, max_min
+from envelopes.water import water_fill
 from riskcheck.polytope import Polytope, RowLabel
 from tests import grids
 
@@ -50,6 +53,7 @@ def test_the_stopping_row_is_the_one_that_filled() -> None:
     allocation = max_min(rows, [0] * 4, [10_000, 10_000, 100, 10_000])
     named = [None if row is None else rows.labels[row].element for row in allocation.stopping_row]
     assert named == ["line 0", "line 0", None, "line 1"]
+    assert allocation.stopped_by == ("overload of line 0 phase abc", "overload of line 0 phase abc", RATING, "overload of line 1 phase abc")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,7 @@ def test_the_stopping_row_is_the_one_that_filled() -> None:
     [
         ([0, 0, 0, 5000], [10_000] * 4, "the floors are not secure: overload of line 0"),
         ([5, 0, 0, 0], [4, 9, 9, 9], "floor <= cap"),
-        ([0], [1], "4 floors"),
+        ([0], [1], "give 4 floors"),
     ],
 )
 def test_impossible_demands_are_named(floors: list[int], caps: list[int], message: str) -> None:
@@ -65,8 +69,12 @@ def test_impossible_demands_are_named(floors: list[int], caps: list[int], messag
         max_min(polytope([[1, 1, 1, 1]], [4000]), floors, caps)
 
 
-def lexicographic_by_highs(share: np.ndarray, floors: np.ndarray, caps: np.ndarray) -> np.ndarray:
-    """The textbook sequence of linear programs: raise the least, freeze who cannot have more, go on. Exact, slow, and a stranger."""
+def lexicographic_by_highs(share: np.ndarray, floors: np.ndarray, caps: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The textbook sequence of linear programs: raise the least, freeze who cannot have more, go on. Exact, slow, and a stranger.
+
+    In units of the weights all rights weigh the same.
+    """
+    share, floors, caps = share * weights[:, None], floors / weights, caps / weights
     n, rows = share.shape
     value = np.full(n, np.nan)
     while np.isnan(value).any():
@@ -99,19 +107,44 @@ def lexicographic_by_highs(share: np.ndarray, floors: np.ndarray, caps: np.ndarr
                 value[i] = best
         if not (free & ~held).any():
             value[free] = floors[free]
-    return value
+    return value * weights
 
 
+@pytest.mark.parametrize("is_weighted", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_equal_to_a_sequence_of_linear_programs(seed: int) -> None:
+def test_equal_to_a_sequence_of_linear_programs(seed: int, is_weighted: bool) -> None:
     rng = np.random.default_rng(seed)
     n, rows = int(rng.integers(3, 12)), int(rng.integers(1, 10))
     share = rng.uniform(0, 1, (n, rows)) * (rng.random((n, rows)) < 0.7) / 1000
     caps = rng.uniform(50, 3000, n)
     floors = np.minimum(caps, rng.uniform(0, 200, n)) * (rng.random(n) < 0.5)
     floors *= min(1.0, 0.9 / max(1e-12, (floors @ share).max()))
-    level, _ = water_fill(share, floors, caps)
-    assert level == pytest.approx(lexicographic_by_highs(share, floors, caps), rel=1e-9, abs=1e-6)
+    weights = rng.uniform(0.3, 3.0, n) if is_weighted else np.ones(n)
+    level, _ = water_fill(share, floors, caps, weights)
+    assert level == pytest.approx(lexicographic_by_highs(share, floors, caps, weights), rel=1e-9, abs=1e-6)
+
+
+def test_twice_the_weight_gets_twice_the_watts() -> None:
+    rows = polytope([[1, 1, 0, 0], [0, 0, 1, 1]], [9000, 4000])
+    by_customer = allocate(rows, [10_000] * 4, weights=[1.0, 2.0])
+    assert np.abs(by_customer.limits_w - [3000, 6000, 1333, 2666]).max() <= 1
+    by_right = allocate(rows, [10_000] * 4, weights=[1.0, 2.0, 3.0, 1.0])
+    assert np.abs(by_right.limits_w - [3000, 6000, 3000, 1000]).max() <= 1
+
+
+def test_the_rating_as_the_weight_gives_everybody_the_same_share_of_it() -> None:
+    ratings = [10_000, 5_000, 0, 5_000]
+    allocation = allocate(polytope([[1, 1, 1, 1]], [10_000]), ratings, weights=ratings)
+    assert np.abs(allocation.limits_w - np.array(ratings) / 2).max() <= 1
+
+
+def test_in_turn_the_first_direction_takes_what_it_wants_and_the_other_gets_the_rest() -> None:
+    rows, caps, floors = polytope([[1, 1, 1, 1]], [4000]), [1500] * 4, [100] * 4
+    assert np.abs(allocate(rows, caps, floors).limits_w - [1000] * 4).max() <= 1
+    assert np.abs(allocate(rows, caps, floors, order="export_first").limits_w - [1500, 1500, 500, 500]).max() <= 1
+    first = allocate(rows, caps, floors, order="import_first")
+    assert np.abs(first.limits_w - [500, 500, 1500, 1500]).max() <= 1
+    assert first.stopping_row == (0, 0, None, None)
 
 
 def test_the_feeders_envelopes_are_secure_fair_and_below_the_ratings() -> None:
@@ -123,3 +156,28 @@ def test_the_feeders_envelopes_are_secure_fair_and_below_the_ratings() -> None:
     assert (limits < network.caps_w() / 3).all(), "rows bind: there is something to trade"
     poorest = limits == limits.min()
     assert not rows.is_secure(limits + 2 * poorest), "the poorest cannot all have more"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"rule": "fair"}, "no rule named 'fair'; there are max_min, proportional, total, equal"),
+        ({"order": "first"}, "no order named 'first'; there are together, export_first, import_first"),
+        ({"weights": [1.0, 0.0]}, "give 4 weights, or 2, all positive"),
+        ({"weights": [1.0, float("nan")]}, "give 4 weights, or 2, all positive"),
+        ({"weights": [1.0]}, "give 4 weights, or 2, all positive"),
+    ],
+)
+def test_what_is_asked_wrongly_is_named(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        allocate(polytope([[1, 1, 1, 1]], [4000]), [10_000] * 4, **asked)
+
+
+def test_floors_that_fill_a_row_exactly_are_what_everybody_in_it_gets() -> None:
+    rows = Polytope(np.array([[1], [1], [0], [0]], dtype=np.int32), 1000, [RowLabel("thermal", "line 0", "abc")])
+    for rule in ("max_min", "proportional", "total", "equal"):
+        allocation = allocate(rows, [10_000] * 4, [500, 500, 0, 0], rule=rule)
+        assert allocation.limits_w.tolist()[:2] == [500, 500]
+        assert allocation.is_proven, rule
+    with pytest.raises(InsecureFloorsError, match="overload of line 0"):
+        allocate(rows, [10_000] * 4, [500, 501, 0, 0])
