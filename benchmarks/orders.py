@@ -79,8 +79,8 @@ class Resident:
 class DemoDay:
     """The demo's homes, clock and engine, driven by market time alone."""
 
-    def __init__(self, feeder: Feeder, seed: int, intervals: int, first_interval: int) -> None:
-        self.feeder = feeder
+    def __init__(self, feeder: Feeder, seed: int, intervals: int, first_interval: int, settings: MarketSettings) -> None:
+        self.feeder, self.settings = feeder, settings
         self.start_ms = MIDNIGHT_MS + first_interval * SETTINGS.interval_ms
         self.schedule = Schedule(first_ms=self.start_ms, end_ms=self.start_ms + intervals * SETTINGS.interval_ms)
         self.spec = FleetSpec(
@@ -95,7 +95,7 @@ class DemoDay:
         self.commands: list[Command] = []
 
     def run(self, progress: Progress) -> list[Command]:
-        self._apply(*self.feeder.opening(SETTINGS))
+        self._apply(*self.feeder.opening(self.settings))
         moments = sorted((moment, customer) for customer in self.residents for moment in timetable(self.spec, customer))
         for number, (moment, customer) in enumerate(moments):
             if number % 50 == 0:
@@ -128,9 +128,12 @@ class DemoDay:
                     self.residents[customer].blotter.take(cast("wire.AnyReport", report))
 
 
-def demo_day(feeder: Feeder, seed: int, intervals: int, first_interval: int, progress: Progress) -> Stream:
-    """The demo's commands over so many intervals from the so many-th quarter hour of the day on."""
-    return Stream(f"demo, {intervals} intervals, seed {seed}", tuple(DemoDay(feeder, seed, intervals, first_interval).run(progress)))
+def demo_day(
+    feeder: Feeder, seed: int, intervals: int, first_interval: int, progress: Progress, settings: MarketSettings = SETTINGS
+) -> Stream:  # fmt: skip
+    """The demo's commands over so many intervals from the so many-th quarter hour of the day on, as homes ask under these rules."""
+    day = DemoDay(feeder, seed, intervals, first_interval, settings)
+    return Stream(f"demo, {intervals} intervals, seed {seed}", tuple(day.run(progress)))
 
 
 def busy(feeder: Feeder, seed: int, requests: int) -> Stream:

@@ -1,0 +1,131 @@
+"""The same orders under different rules, and what they are worth there: for `benchmarks/welfare.py`.
+
+Welfare is what buyers would have paid at most less what sellers asked at least, at the limits that the orders had when they traded,
+in mct/kWh times watts. Headroom that nobody held costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from benchmarks.books import Book
+from benchmarks.feeder import AREA, Feeder
+from benchmarks.optimum import Orders
+from exchange.bounds import MarketSettings
+from exchange.commands import Cancel, Command, OpenArea, OpenInterval, Place, Replace, Uncross
+from exchange.engine import Engine
+from exchange.events import Accepted, Cancelled, Event, Replaced, Traded
+from exchange.proposer import Proposer
+
+ONE_TO_ONE = MarketSettings(matching="one_to_one")
+RATES = MarketSettings(matching="exchange_rate")
+SWEEPS = MarketSettings(matching="exchange_rate", sweeps=True)
+
+
+class Market:
+    """An engine with, where its rules have sweeps, a proposer: as the node runs them, one command at a time."""
+
+    def __init__(self, opening: Iterable[Command], settings: MarketSettings) -> None:
+        self.engine, self.proposer, self.settings = Engine(), Proposer(), settings
+        self.worth: dict[int, int] = {}  # by interval
+        self.legs = 0
+        self._limit: dict[tuple[str, str], int] = {}
+        for command in opening:
+            self.take(command)
+
+    def take(self, command: Command) -> None:
+        if isinstance(command, OpenArea):
+            command = msgspec.structs.replace(command, settings=self.settings)
+        proposal = self.proposer.propose(self.engine, command) if isinstance(command, Place) else None
+        events = self.engine.apply(proposal or command)
+        self._hear(events)
+        if self.settings.sweeps:
+            self._uncross(events)
+
+    def end_auction(self, interval_ms: int, *, ask: bool = True) -> None:
+        """With the joint fills, or (without `ask`) pair by pair."""
+        interval = self.engine.areas[AREA].intervals[interval_ms]
+        uncross = self.proposer.uncross(self.engine, AREA, interval_ms, ends_auction=True) if ask else None
+        self._hear(self.engine.apply(uncross or Uncross(AREA, interval_ms, interval.rows_hash, (), ends_auction=True)))
+
+    def total(self) -> int:
+        return sum(self.worth.values())
+
+    def _uncross(self, events: Sequence[Event]) -> None:
+        for interval_ms in dict.fromkeys(event.interval_ms for event in events if isinstance(event, Accepted | Replaced | Cancelled)):
+            if self.proposer.may_uncross(self.engine, AREA, interval_ms):
+                uncross = self.proposer.uncross(self.engine, AREA, interval_ms, ends_auction=False)
+                if uncross is not None:
+                    self._hear(self.engine.apply(uncross))
+
+    def _hear(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Accepted):
+                self._limit[event.customer, event.request_id] = event.price_mct
+            elif isinstance(event, Replaced):
+                self._limit[event.customer, event.order_id] = event.price_mct
+            elif isinstance(event, Traded):
+                worth = sum(leg.change_w * self._limit[leg.customer, leg.order_id] for leg in event.legs)
+                self.worth[event.interval_ms] = self.worth.get(event.interval_ms, 0) + worth
+                self.legs += len(event.legs)
+
+
+def opened(book: Book, settings: MarketSettings, phase: str = "continuous") -> Market:
+    """A market in which the book's interval is open and empty."""
+    interval = msgspec.structs.replace(book.feeder.open_interval(book.interval_ms), phase=phase)
+    return Market([*book.feeder.opening(settings), interval], settings)
+
+
+def orders_of(feeder: Feeder, places: Sequence[Place]) -> Orders:
+    """As numbers. A right is the customer's place, imports after all exports."""
+    place_of = {terms.customer: position for position, terms in enumerate(feeder.terms)}
+    n = len(place_of)
+    table = [(place_of[p.customer] + n * (p.direction == "import"), p.side == "buy", p.quantity_w, p.price_mct) for p in places]
+    right, is_buy, quantity_w, price_mct = np.array(table, dtype=np.int64).reshape(-1, 4).T
+    return Orders(right, is_buy == 1, quantity_w, price_mct)
+
+
+def resting(market: Market, interval_ms: int) -> list[Place]:
+    """The orders at rest as they would be placed now, in the order of their arrival."""
+    orders = sorted(market.engine.areas[AREA].intervals[interval_ms].orders(), key=lambda order: order.arrival)
+    return [
+        Place(AREA, o.account.customer, o.order_id, interval_ms, o.direction, o.side, o.open_w, o.price_mct) for o in orders
+    ]  # fmt: skip
+
+
+def recorded(feeder: Feeder, commands: Iterable[Command], settings: MarketSettings) -> Iterator[Book]:
+    """The books that a stream's requests lead to where nothing trades: the orders alive at each gate's closure, with their last terms."""
+    market = Market((), settings)
+    for command in commands:
+        if isinstance(command, OpenInterval):
+            command = msgspec.structs.replace(command, phase="auction")
+        for interval_ms in _closing(market, command):
+            places = resting(market, interval_ms)
+            if places:
+                yield Book(feeder, interval_ms, tuple(places))
+        market.take(command)
+
+
+def _closing(market: Market, command: Command) -> list[int]:
+    closes = getattr(command, "interval_ms", None)
+    is_gate = type(command).__name__ == "CloseGate"
+    return [closes] if is_gate and closes in market.engine.areas[AREA].intervals else []
+
+
+def ever_placed(commands: Iterable[Command]) -> dict[int, list[Place]]:
+    """By interval, every order that was ever asked for, with the terms that it had last; those withdrawn before the gate are left out."""
+    terms: dict[tuple[str, str], Place] = {}
+    for command in commands:
+        if isinstance(command, Place):
+            terms[command.customer, command.request_id] = command
+        elif isinstance(command, Replace) and (key := (command.customer, command.order_id)) in terms:
+            terms[key] = msgspec.structs.replace(terms[key], quantity_w=command.quantity_w, price_mct=command.price_mct)
+        elif isinstance(command, Cancel):
+            terms.pop((command.customer, command.order_id), None)
+    found: dict[int, list[Place]] = {}
+    for place in terms.values():
+        found.setdefault(place.interval_ms, []).append(place)
+    return found
