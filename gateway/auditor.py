@@ -34,7 +34,7 @@ from exchange.commands import ChangeRows, Halt, InstallRows
 from exchange.engine import Engine
 from exchange.events import IntervalOpened, RowsChanged, Traded
 from exchange.recovery import Batch
-from gateway.changing import Exchange
+from gateway.changing import Exchange, held_w
 from gateway.worker import Worker, WorkerEndedError, WorkerError
 from riskcheck.polytope import KIND_WORDS, Polytope
 
@@ -96,7 +96,7 @@ class Auditor:
         return self._worker.process_id
 
     def take(self, batch: Batch, area: str, engine: Engine) -> None:
-        """Notes the holdings of the intervals that this batch touched; the engine must have decided it and nothing later."""
+        """Notes the holdings of the intervals that this batch touched; the engine must have decided it, and may be ahead of it."""
         touched = {
             event.interval_ms
             for events in batch.events
@@ -109,7 +109,7 @@ class Auditor:
     def note(self, interval_ms: int, area: str, engine: Engine) -> None:
         interval = engine.areas[area].intervals.get(interval_ms)
         if interval is not None:
-            self._waiting[interval_ms] = Noted(tuple(interval.ledger.holding_w), interval.settings)
+            self._waiting[interval_ms] = Noted(held_w(interval), interval.settings)
             self._arrived.set()
             self._caught_up.clear()
 
@@ -190,10 +190,10 @@ class Auditor:
 
     async def _remedy(self, exchange: Exchange, interval_ms: int, rows: Polytope, finding: Finding) -> Remedy | None:
         interval = exchange.engine.areas[exchange.plan.area].intervals[interval_ms]
-        held_w, floor_w = tuple(interval.ledger.holding_w), tuple(map(int, exchange.plan.network.floors_w()))
+        holding_w, floor_w = held_w(interval), tuple(map(int, exchange.plan.network.floors_w()))
         patience_s, seed, settings = REMEDY_PATIENCE * self._settings.patience_s, self.audits.made, interval.settings
         network_hash = self._prepared[1]
-        return await self._worker.call(patience_s, remedy, network_hash, rows.to_bytes(), held_w, floor_w, finding, seed, settings)
+        return await self._worker.call(patience_s, remedy, network_hash, rows.to_bytes(), holding_w, floor_w, finding, seed, settings)
 
     async def _apply(self, exchange: Exchange, interval_ms: int, rows: Polytope, finding: Finding, found: Remedy) -> None:
         """Lowers the holdings, and opens later intervals on the tightened rows where those before were the plan's."""
@@ -216,7 +216,7 @@ class Auditor:
         self.audits = self.audits._replace(restarts=self.audits.restarts + 1)
         area, most = exchange.plan.area, self._settings.failures_max
         self._say(f"AUDIT: the auditor failed ({self._failures} of {most} times in a row) and is started again: {why}")
-        if self._failures >= most and (area, None) not in exchange.engine.halts:
+        if self._failures >= most and (area, None, None) not in exchange.engine.halts:
             reason = f"audit: the auditor failed {self._failures} times in a row: {why}"
             await exchange.submit([Halt(area, None, reason)])
             self._say(f"AUDIT: area {area} is halted until it is resumed: {reason}")

@@ -27,12 +27,13 @@ from exchange.bounds import MarketSettings
 from exchange.commands import Command, Halt, Resume
 from exchange.engine import Engine
 from exchange.events import Event, Refused
+from exchange.market import Interval
+from gateway.operator import NETWORK_CHANGE
 from gateway.worker import Worker, WorkerEndedError, WorkerError
 from riskcheck.linearise import Insecure, build
 from riskcheck.network import Network
 from riskcheck.polytope import Polytope
 
-NETWORK_CHANGE = "network change"  # begins the reason of the halts that a change makes, and may lift
 AT_START = Difference("refresh", "the exchange was started with another network")
 BACK = Difference("refresh", "back to the network in force, after a change that failed")
 BUILD_PATIENCE_S = 1800.0
@@ -89,8 +90,9 @@ async def change(exchange: Exchange, network: Network) -> Change:
     if why is None and not is_back:
         return Change(None, taken(()))
     why = why or BACK
-    if (area, None) not in exchange.engine.halts:
-        await exchange.submit([Halt(area, None, f"{NETWORK_CHANGE}: {why.detail}")])
+    if (area, None, None) not in exchange.engine.halts:
+        for _ in range(2):  # again, in case an operator's resumption was on its way when the first was decided
+            await exchange.submit([Halt(area, None, f"{NETWORK_CHANGE}: {why.detail}")])
     worker = Worker()
     try:
         ready = exchange.plan if is_back else await _planned(exchange, worker, network)
@@ -135,7 +137,7 @@ def _on_other_rows(exchange: Exchange) -> list[int]:
 async def _rebase(exchange: Exchange, worker: Worker, stale: list[int], why: Difference) -> tuple[Event, ...]:
     """Moves these intervals to the plan's rows. One that was retired meanwhile is refused, and nobody needs it."""
     ready, live = exchange.plan, exchange.engine.areas[exchange.plan.area].intervals
-    holdings = [tuple(live[start_ms].ledger.holding_w) for start_ms in stale]
+    holdings = [held_w(live[start_ms]) for start_ms in stale]
     floors = tuple(map(int, ready.network.floors_w()))
     limits = await worker.call(BUILD_PATIENCE_S, limits_w, ready.rows.to_bytes(), holdings, floors)
     rows_hash, pairs = ready.rows.content_hash, zip(stale, limits, strict=True)
@@ -145,9 +147,14 @@ async def _rebase(exchange: Exchange, worker: Worker, stale: list[int], why: Dif
     return decided.events
 
 
+def held_w(interval: Interval) -> tuple[int, ...]:
+    """Holdings by customers' right. Headroom that the operator withholds is nobody's power."""
+    return tuple(interval.ledger.holding_w[: interval.ledger.customers_rights])
+
+
 def resumptions(engine: Engine, area: str) -> list[Command]:
     """Takes back the halt of a change that is done."""
-    reason = engine.halts.get((area, None))
+    reason = engine.halts.get((area, None, None))
     is_ours = reason is not None and reason.startswith(NETWORK_CHANGE)
     return [Resume(area, None, f"{NETWORK_CHANGE} done")] if is_ours else []
 
@@ -166,7 +173,7 @@ def settle(engine: Engine, ready: Plan, now_ms: int) -> list[Command]:
     for start_ms, interval in live:
         if (interval.rows_hash, interval.settings) not in stale:
             continue
-        limit = limit_w(ready.rows, interval.ledger.holding_w, ready.network.floors_w())
+        limit = limit_w(ready.rows, held_w(interval), ready.network.floors_w())
         commands.append(change_rows(ready.area, start_ms, ready.rows.content_hash, limit, AT_START))
     return commands + resumptions(engine, ready.area)
 

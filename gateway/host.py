@@ -1,6 +1,7 @@
 """An exchange at work: node, gateway and market clock in one event loop. `limex serve` and `limex demo` both run it.
 
-The clock asks `due` what is to be done and submits it as commands; it does not ask again before they are decided. If the
+The clock asks `due` what is to be done and submits it as commands; it does not ask again before they are decided. Auctions that are
+over are ended by the joint fills of what rests then, before anything else is decided. If the
 journal cannot be written everything ends: an exchange without a memory must not answer. A private broker that dies is started
 again; gateway and homes reconnect by themselves. An auditor, where there is one, sees every batch, as does the desk that looks for
 recourse; a changed network comes by `change`. All three change rows by commands, one of them at a time (`settling`).
@@ -16,24 +17,28 @@ from typing import Self
 
 from envelopes.change import taken
 from envelopes.refresh import Plan
-from exchange.commands import Command, OpenInterval, Resume
+from exchange.bounds import FIXED_SETTINGS, CustomerTerms, MarketSettings
+from exchange.commands import Command, OpenInterval, Resume, Sweep
 from exchange.engine import Engine
 from exchange.events import Event, Refused
 from exchange.journal import JournalError
+from exchange.market import Area
 from exchange.node import Node
 from exchange.recovery import Batch
 from gateway import changing
 from gateway.auditor import Auditor
 from gateway.broker import Broker
-from gateway.changing import NETWORK_CHANGE, Change, Decided
-from gateway.clock import Schedule, due
+from gateway.changing import Change, Decided
+from gateway.clock import Schedule, auctions_over, due
 from gateway.mqtt import Gateway
+from gateway.operator import NETWORK_CHANGE
 from gateway.recourse import Desk
 from gateway.session import SessionSettings
 from riskcheck.network import Network
 
 CLOCK_TICK_S = 0.05
 BROKER_TICK_S = 0.5
+INDISPENSABLE = ("open_area", "install_rows", "open_interval", "close_gate", "retire_interval", "change_rows")
 
 
 class RefusedError(Exception):
@@ -49,10 +54,11 @@ class _Errand:
         self.decided: asyncio.Future[Decided] = asyncio.get_running_loop().create_future()
 
     def hear(self, command: Command, events: Sequence[Event]) -> None:
-        if not any(command is own for own in self._commands):
+        asked = command.place if isinstance(command, Sweep) else command  # the node may have proposed joint fills for an order
+        if not any(asked is own for own in self._commands):
             return
         self._events += events
-        if command is self._commands[-1]:
+        if asked is self._commands[-1]:
             refused = tuple(event for event in self._events if isinstance(event, Refused))
             self.decided.set_result(Decided(tuple(self._events), refused))
 
@@ -77,6 +83,7 @@ class Host:
     ) -> None:
         self.plan = plan
         self.settling = asyncio.Lock()
+        self._asked_for = plan.opening()[0].settings
         self.settled = taken(())  # what the start on this network took from intervals that another one had admitted
         self.auditor = auditor
         self.desk = desk
@@ -87,6 +94,7 @@ class Host:
         self._market_ms = market_ms
         self._listen = listen
         self._changing = asyncio.Lock()
+        self._auctions_since_ms: dict[int, int] = {}
         self._errands: list[_Errand] = []
         self._deciding: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watches: list[asyncio.Task[None]] = []
@@ -141,8 +149,8 @@ class Host:
     async def resume(self) -> list[str]:
         """Takes back the halts of this area but those of a network change, which ends them itself; returns their reasons."""
         area, halts = self.plan.area, self.engine.halts
-        ours = [(key[1], reason) for key, reason in halts.items() if key[0] == area and not reason.startswith(NETWORK_CHANGE)]
-        await self.submit([Resume(area, interval_ms, "the operator resumes") for interval_ms, _ in ours])
+        ours = [(key, reason) for key, reason in halts.items() if key[0] == area and not reason.startswith(NETWORK_CHANGE)]
+        await self.submit([Resume(area, interval_ms, "the operator resumes", direction) for (_, interval_ms, direction), _ in ours])
         return [reason for _, reason in ours]
 
     async def submit(self, commands: Iterable[Command], *, at_once: bool = False) -> Decided:
@@ -191,12 +199,29 @@ class Host:
         known = self.engine.areas.get(opening.area)
         if known is None:
             return [opening, rows]
-        if (known.settings, known.terms) != (opening.settings, opening.customers):
+        differences = incompatible(known, opening.settings, opening.customers)
+        if differences:
             self.node.journal.close()
-            detail = "was opened with other customers or settings; use another journal, or the network and settings it was made with"
-            raise JournalError(f"{self.node.journal.path}: area {opening.area} {detail}")
+            detail = f"was opened with other customers or settings: {'; '.join(differences)}"
+            raise JournalError(f"{self.node.journal.path}: area {opening.area} {detail}; use another journal, or what it was made with")
+        if known.settings != opening.settings:
+            self.plan = self.plan._replace(settings=known.settings)
         installed: list[Command] = [] if self.plan.rows.content_hash in known.rows else [rows]
         return installed + changing.settle(self.engine, self.plan, self._market_ms())
+
+    @property
+    def amended(self) -> list[str]:
+        """The rules in force that are other than those that this start asked for: an operator amended them in the journal."""
+        in_force = self.engine.areas[self.plan.area].settings
+        names = MarketSettings.__struct_fields__
+        return [f"{name} {getattr(in_force, name)}" for name in names if getattr(in_force, name) != getattr(self._asked_for, name)]
+
+    def _auctions_over(self, now_ms: int) -> list[int]:
+        """Those to be ended; when an auction was first seen is kept while it lasts."""
+        phases = self.engine.phases(self.plan.area)
+        since_ms = self._auctions_since_ms
+        self._auctions_since_ms = {start: since_ms.get(start, now_ms) for start, phase in phases.items() if phase == "auction"}
+        return auctions_over(self._schedule, now_ms, phases, self._auctions_since_ms)
 
     async def _keep_broker(self) -> None:
         while True:
@@ -208,20 +233,40 @@ class Host:
         while True:
             now_ms = max(self._market_ms(), self.engine.now_ms)  # a wall clock may be set back; the market's never runs backwards
             _insist(await self.submit(self._due(now_ms)))
+            for interval_ms in self._auctions_over(now_ms):
+                uncross = self.node.uncrossed(self.plan.area, interval_ms)  # None while it is halted
+                await self.submit([] if uncross is None else [uncross], at_once=True)
             await asyncio.sleep(CLOCK_TICK_S)
 
     def _due(self, now_ms: int) -> list[Command]:
         """What the clock orders now; rows that no interval needed, and so were forgotten, are installed again before they are named."""
         area, engine, ready = self.plan.area, self.engine, self.plan
-        commands = due(self._schedule, area, now_ms, engine.gates(area), engine.next_expiry_ms(), ready.open_interval)
+        commands = due(self._schedule, area, now_ms, engine.phases(area), engine.next_expiry_ms(), ready.open_interval)
         is_needed = any(isinstance(command, OpenInterval) for command in commands)
         if is_needed and ready.rows.content_hash not in engine.areas[area].rows:
             commands.insert(0, ready.opening()[1])
         return commands
 
 
+def incompatible(known: Area, settings: MarketSettings, customers: Sequence[CustomerTerms]) -> list[str]:
+    """What of a journal's area cannot be changed, and is other than what this start wants; bounds that can be amended may differ."""
+    found = [
+        f"{name} {getattr(known.settings, name)}, not {getattr(settings, name)}"
+        for name in FIXED_SETTINGS
+        if getattr(known.settings, name) != getattr(settings, name)
+    ]
+    if [_fixed(terms) for terms in known.terms] != [_fixed(terms) for terms in customers]:
+        found.append("other names, ratings or failsafe envelopes")
+    return found
+
+
+def _fixed(terms: CustomerTerms) -> tuple[str, int, int, int, int]:
+    return terms.customer, terms.rating_export_w, terms.rating_import_w, terms.failsafe_export_w, terms.failsafe_import_w
+
+
 def _insist(decided: Decided) -> None:
-    """Raises RefusedError if one was refused: it would be again. Time that a customer's order brought already is no harm."""
+    """Raises RefusedError if one was refused that the market cannot do without: it would be again. An interval that somebody froze or
+    opened meanwhile is no harm, nor is time that a customer's order brought already."""
     for refused in decided.refused:
-        if refused.command != "advance":
+        if refused.command in INDISPENSABLE:
             raise RefusedError(f"the exchange refused {refused.command}: {refused.reason}: {refused.detail}")

@@ -238,7 +238,8 @@ class MarketData:
     def _blocked_w(self, key: BookKey) -> dict[Side, int]:
         """Shown watts of the orders that are blocked now; those that are gone, or look at other rows, are forgotten."""
         area, interval_ms, _ = key
-        book, total = self.books[key], dict[Side, int](buy=0, sell=0)
+        book = self.books[key]
+        total: dict[Side, int] = {"buy": 0, "sell": 0}
         if self._mirror.areas[area].intervals[interval_ms].phase == "auction":
             return total  # there, orders that cross only wait
         against = self._met_by(key)

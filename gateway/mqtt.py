@@ -3,7 +3,9 @@
     broker -> receive -> session.admit -> node.submit      a command, or the replies at once
     node -> release(batch) -> session.route -> broker      after the batch is durable
 
-Receiving never waits for sending: both are calls in the event loop. Market data, silence and the public clock are ticks. After
+Receiving never waits for sending: both are calls in the event loop. Market data, silence and the public clock are ticks. Prices of
+rows and the indicative results of auctions come from the solver, one interval at a tick, and never for more than a `SOLVING_SHARE` of
+the time: the longer it takes, the longer it is not asked. After
 each reconnect everything that should be retained is published again, for a broker that may have forgotten it; requests that came
 meanwhile are waiting in the broker's session of this client.
 """
@@ -15,19 +17,21 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from exchange.commands import Advance, Command, Place
 from exchange.engine import Engine
 from exchange.events import Event
+from exchange.proposer import Proposer
 from gateway import topics
 from gateway.link import Link, end
 from gateway.message import Message
 from gateway.session import Session, SessionSettings
 
 CLIENT_ID = "limex-exchange-{area}"  # one exchange per area on a broker
+SOLVING_SHARE = 0.05
 LOG = logging.getLogger(__name__)
 
 
@@ -39,12 +43,14 @@ class Batch(Protocol):
     @property
     def commands(self) -> Iterable[Command]: ...
     @property
-    def events(self) -> Iterable[Iterable[Event]]: ...
+    def events(self) -> Iterable[Sequence[Event]]: ...
 
 
 class Node(Protocol):
     @property
     def engine(self) -> Engine: ...
+    @property
+    def proposer(self) -> Proposer: ...
     def submit(self, command: Command) -> None: ...
     def confirm(self, number: int) -> None: ...
 
@@ -75,6 +81,7 @@ class Gateway:
         self._state_every = state_every
         self.session = Session(node.engine, settings, secrets.token_hex(4), _elapsed_ms())
         self.link = Link(host, port, *credentials, CLIENT_ID.format(area=area), self._receive)
+        self._solve_at_s = 0.0
         self._ready = asyncio.Event()
         self._unconfirmed: deque[tuple[int, int]] = deque()  # batch number, QoS 1 messages sent up to and with it
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,6 +90,21 @@ class Gateway:
         """For the node to call, in the event loop, with each durable batch."""
         self._send(self.session.route(batch.commands, batch.events, self._market_ms()))
         self._unconfirmed.append((batch.number, self.link.sent))
+        if self.session.glance.is_waited_for:
+            self._look()
+
+    def _look(self) -> None:
+        """What was seen in the engine's books leaves when it is durable."""
+        self._send(self.session.glance.render(self._node.engine))
+
+    def _price(self) -> None:
+        """Asks the solver about one interval, if it has rested long enough."""
+        glance, started_s = self.session.glance, time.monotonic()
+        place = glance.unpriced() if started_s >= self._solve_at_s else None
+        found = self._node.proposer.indicative(self._node.engine, *place) if place is not None else None
+        if place is not None and found is not None:
+            glance.price(self._node.engine, place, found)
+        self._solve_at_s = max(self._solve_at_s, started_s + (time.monotonic() - started_s) / SOLVING_SHARE)
 
     async def __aenter__(self) -> Self:
         """Returns when connected, subscribed and with everything retained published."""
@@ -115,6 +137,8 @@ class Gateway:
         admitted = self.session.admit(topic, payload, self._market_ms(), _elapsed_ms())
         if isinstance(admitted, list):
             self._send(admitted)
+            if self.session.glance.is_waited_for:
+                self._look()
         else:
             self._bring_time(admitted)
             self._node.submit(admitted)
@@ -138,7 +162,7 @@ class Gateway:
 
     async def _connected(self) -> None:
         self.session.resume_hearing(_elapsed_ms())
-        await self.link.subscribe(topics.requests(self._area), qos=1)
+        await self.link.subscribe([(topic, 1) for topic in topics.requests(self._area)])
         self._send(self.session.refresh(self._market_ms()))
         LOG.info("connected; %d connections so far", self.link.connections)
         self._ready.set()
@@ -154,6 +178,8 @@ class Gateway:
             for command in self.session.silent(_elapsed_ms()):
                 self._node.submit(command)
             self._send(self.session.marketdata.render())
+            self._price()
+            self._look()
             if ticks % self._state_every == 0:
                 self._send(self.session.marketdata.render_state(area, self._market_ms()) for area in self.session.mirror.areas)
 

@@ -8,7 +8,7 @@
   network are in force, and both what is held now and what would be held after the trade are inside the new rows, in integers.
   Else it is dropped, and nothing changes.
 * The two commands go before all that waits, so that the engine decides them in the state that was looked at. The limits are
-  the holdings of that state: nobody is lowered. The order is woken and trades by the rules of the book.
+  the holdings of that state: nobody is lowered. New rows wake every blocked order, and these trade by the rules of the market.
 
 One question at a time, for the whole of what is open. It is not asked again of the same pair, quantity and rows. The worker may
 fail as it likes: the market goes on without recourse.
@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from envelopes.recourse import Found, Question, ask, in_words, prepare
 from exchange.book import Order
-from exchange.commands import ChangeRows, InstallRows, OrderRef
+from exchange.commands import ChangeRows, InstallRows, Side
 from exchange.engine import Engine
 from exchange.events import Blocked, Traded
-from exchange.market import Interval
+from exchange.market import DIRECTIONS, Area, Interval
 from exchange.recovery import Batch
+from gateway.changing import held_w
 from gateway.worker import Worker, WorkerEndedError, WorkerError
 from riskcheck.levers import levers_of
 from riskcheck.polytope import Polytope
@@ -42,11 +43,18 @@ ASKED_MAX = 10_000
 K = TypeVar("K")
 
 
+class OrderRef(NamedTuple):
+    """Names an order: ids are the customers' own."""
+
+    customer: str
+    order_id: str
+
+
 class Crossing(NamedTuple):
-    """Two resting orders that would trade if the network had room; `woken` is matched again, at the other's price."""
+    """Two resting orders that would trade if the network had room: the one that was told, and the best that it meets."""
 
     interval_ms: int
-    woken: OrderRef
+    told: OrderRef
     other: OrderRef
     buyer_right: int
     seller_right: int
@@ -76,20 +84,27 @@ class Tally(NamedTuple):
 def crossing_of(engine: Engine, area: str, interval_ms: int, ref: OrderRef) -> Crossing | None:
     """The order and the best that it meets; None where either is gone or nothing may be matched."""
     interval = engine.areas[area].intervals.get(interval_ms)
-    if interval is None or interval.is_closed or engine.is_halted(area, interval_ms):
+    if interval is None or interval.phase != "continuous" or engine.shut(area, interval_ms):
         return None
-    woken = engine.areas[area].accounts[ref.customer].live_order(ref.order_id)
-    other = _best(interval, woken) if woken is not None and woken.queue.interval_ms == interval_ms else None
-    if woken is None or other is None:
+    account = engine.areas[area].accounts.get(ref.customer)
+    told = account.live_order(ref.order_id) if account is not None else None
+    other = _best(engine.areas[area], interval, told) if told is not None and told.line.interval_ms == interval_ms else None
+    if told is None or other is None:
         return None
-    buyer, seller = (woken, other) if woken.queue.side == "buy" else (other, woken)
+    buyer, seller = (told, other) if told.side == "buy" else (other, told)
     met = OrderRef(other.account.customer, other.order_id)
-    return Crossing(interval_ms, ref, met, buyer.right, seller.right, min(woken.open_w, other.open_w))
+    return Crossing(interval_ms, ref, met, buyer.right, seller.right, min(told.open_w, other.open_w))
 
 
-def _best(interval: Interval, order: Order) -> Order | None:
-    against = interval.books[order.queue.direction].against(order.queue.side)
-    return next(iter(against)) if against.crosses(order.price_mct) else None
+def _best(area: Area, interval: Interval, order: Order) -> Order | None:
+    """The best-priced first order of other customers that it crosses: of its own book, or at exchange rates of both."""
+    other_side: Side = "sell" if order.side == "buy" else "buy"
+    directions = DIRECTIONS if area.at_rates else (order.direction,)
+    lines = [line for direction in directions for line in interval.lines(direction, other_side) if line.entries]
+    firsts = [line.first for line in lines if line.first.account is not order.account]
+    sign = 1 if other_side == "sell" else -1
+    best = min(firsts, key=lambda first: (sign * first.price_mct, first.arrival), default=None)
+    return best if best is not None and sign * best.price_mct <= sign * order.price_mct else None
 
 
 class Desk:
@@ -155,7 +170,7 @@ class Desk:
                 self.tally = self.tally._replace(stale=self.tally.stale + 1)
 
     def _is_news(self, crossing: Crossing, question: Question) -> bool:
-        key = question.rows_hash, frozenset((crossing.woken, crossing.other)), crossing.quantity_w
+        key = question.rows_hash, frozenset((crossing.told, crossing.other)), crossing.quantity_w
         if key in self._asked:
             return False
         self._asked[key] = None
@@ -172,10 +187,10 @@ class Desk:
     async def _set(self, exchange: Exchange, crossing: Crossing, question: Question, found: Found, rows: Polytope) -> None:
         """Nothing is awaited between the last look at the state and the queueing of the commands."""
         area, at = exchange.plan.area, crossing.interval_ms
-        detail = f"{crossing.quantity_w} W between {crossing.woken.customer} and {crossing.other.customer}: {in_words(found.settings)}"
+        detail = f"{crossing.quantity_w} W between {crossing.told.customer} and {crossing.other.customer}: {in_words(found.settings)}"
         change = ChangeRows(
-            area, at, rows.content_hash, tuple(exchange.engine.areas[area].intervals[at].ledger.holding_w), "recourse", detail,
-            found.settings, (crossing.woken,), question.rows_hash,
+            area, at, rows.content_hash, held_w(exchange.engine.areas[area].intervals[at]), "recourse", detail, found.settings,
+            replaces_hash=question.rows_hash,
         )  # fmt: skip
         decided = await exchange.submit([InstallRows(area, found.rows), change], at_once=True)
         made = any(isinstance(event, Traded) for event in decided.events)
@@ -185,9 +200,9 @@ class Desk:
 
 
 def question_of(exchange: Exchange, crossing: Crossing) -> Question | None:
-    """None where the trade needs no settings: what freed the room did not wake the orders."""
+    """None where the network has room for all of the trade: something smaller, as a shown part, stands in its way."""
     interval = exchange.engine.areas[exchange.plan.area].intervals[crossing.interval_ms]
-    holding_w = tuple(interval.ledger.holding_w)
+    holding_w = held_w(interval)
     after_w = crossing.after_w(holding_w)
     if interval.headroom.polytope.is_secure(after_w):
         return None
@@ -197,12 +212,12 @@ def question_of(exchange: Exchange, crossing: Crossing) -> Question | None:
 def still_fits(exchange: Exchange, crossing: Crossing, question: Question, rows: Polytope) -> bool:
     """Whether settings found for this question serve the market as it is now."""
     area = exchange.plan.area
-    if crossing_of(exchange.engine, area, crossing.interval_ms, crossing.woken) != crossing:
+    if crossing_of(exchange.engine, area, crossing.interval_ms, crossing.told) != crossing:
         return False
     interval = exchange.engine.areas[area].intervals[crossing.interval_ms]
     if (interval.rows_hash, interval.settings) != (question.rows_hash, question.settings):
         return False
-    holding_w = tuple(interval.ledger.holding_w)
+    holding_w = held_w(interval)
     return rows.is_secure(holding_w) and rows.is_secure(crossing.after_w(holding_w))
 
 

@@ -17,7 +17,7 @@ which rate and silence live by (a market's clock may run faster than real time).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
@@ -195,7 +195,7 @@ class Session:
 
     # --- out: events to messages ----------------------------------------------------------------------------------
 
-    def route(self, commands: Iterable[Command], events: Iterable[Iterable[Event]], market_ms: int) -> list[Message]:
+    def route(self, commands: Iterable[Command], events: Iterable[Sequence[Event]], market_ms: int) -> list[Message]:
         """Folds one durable batch and says what leaves: the envelopes that the operator lowered; its devices' settings; every private
         report in order; the other changed envelopes. So limits fall before anything else is told, and rise after it.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -102,6 +102,7 @@ __all__ = [
 ]  # fmt: skip
 
 PAYLOAD_BYTES_MAX = 4096
+T = TypeVar("T")
 
 _requests: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
 _orders: msgspec.json.Decoder[AnyOrder] = msgspec.json.Decoder(AnyOrder)
@@ -122,7 +123,7 @@ def decode_order(payload: bytes, sequence: int = 0) -> AnyOrder | Malformed:
     return _decoded(_orders.decode, payload, sequence)
 
 
-def _decoded(decode: Callable[[bytes], Any], payload: bytes, sequence: int) -> Any:
+def _decoded(decode: Callable[[bytes], T], payload: bytes, sequence: int) -> T | Malformed:
     if len(payload) > PAYLOAD_BYTES_MAX:
         reason = f"the payload has {len(payload)} bytes, at most {PAYLOAD_BYTES_MAX} are read"
         return Malformed(sequence=sequence, id=_id_in(payload[:PAYLOAD_BYTES_MAX]), field="", reason=reason)
