@@ -27,7 +27,7 @@ class Fairness(NamedTuple):
 def fairness(watts: npt.ArrayLike) -> Fairness:
     """Of all of these watts; zeros count."""
     shared = np.asarray(watts, dtype=float)
-    return Fairness(float(shared.min(initial=np.inf)) if shared.size else 0.0, float(shared.sum()), jain(shared), gini(shared))
+    return Fairness(float(shared.min()) if shared.size else 0.0, float(shared.sum()), jain(shared), gini(shared))
 
 
 def jain(shared: npt.NDArray[np.float64]) -> float:
