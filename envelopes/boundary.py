@@ -18,14 +18,22 @@ import numpy as np
 from envelopes.operator_messages import Range, ReactiveBand
 from riskcheck.admittance import BASE_VA
 from riskcheck.distflow import rows as tree_rows
+from riskcheck.linearise import build
 from riskcheck.network import Customer, Network
+from riskcheck.polytope import Polytope
 from riskcheck.radial import tree
 from riskcheck.reduced import Reduced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
+    from riskcheck.rows import Rows
+
+    MoreRows = Callable[[Network], Rows]
     Floats = npt.NDArray[np.float64]
+    Watts = npt.NDArray[np.int64]
     Complexes = npt.NDArray[np.complex128]
 
 LEAST, MOST = 0, 1  # ends of a band of reactive power
@@ -47,16 +55,59 @@ class Below:
     failsafe_import_w: int = 0
 
 
-def composed(base: Network, around: Range, below: list[Below], end: int, limits_w: tuple[float, float] = (math.inf, math.inf)) -> Network:
-    """`base` at a range of interface voltage, within power limits (export, import) of its own interface, and with areas below."""
+@dataclass(frozen=True)
+class Plan:
+    """Rows for these ratings by right, and the networks (least and most reactive power drawn below) that they hold for."""
+
+    least: Network
+    most: Network
+    polytope: Polytope
+
+    @property
+    def caps_w(self) -> Watts:
+        return self.most.caps_w()
+
+
+class Side:
+    """The operator's own side of all its interfaces: a network with its own customers, and rows for whatever lies beyond."""
+
+    def __init__(self, base: Network, more_rows: MoreRows | None = None) -> None:
+        self._base, self._more_rows = base, more_rows
+
+    def networks(
+        self, around: Range, below: list[Below], caps_w: Watts, limits_w: tuple[float, float] = (math.inf, math.inf)
+    ) -> tuple[Network, Network]:
+        """At the two ends of the bands below, with these ratings by right (own customers, then two for each area below)."""
+        least = _composed(self._base, around, below, LEAST, caps_w, limits_w)
+        return least, _composed(self._base, around, below, MOST, caps_w, limits_w) if below else least
+
+    def plan(self, around: Range, below: list[Below], caps_w: Watts, limits_w: tuple[float, float] = (math.inf, math.inf)) -> Plan:
+        """Rows at a range of interface voltage, within power limits (export, import) of the own interface. Raises Insecure."""
+        least, most = self.networks(around, below, caps_w, limits_w)
+        more = self._more_rows(most) if self._more_rows else None
+        found = [build(network) for network in ((least, most) if below else (most,))]
+        if len(found) == 1 and more is None:
+            return Plan(least, most, found[0])
+        rows = [polytope.columns.T / polytope.slack for polytope in found]
+        labels = [label for polytope in found for label in polytope.labels]
+        if more is not None:
+            rows.append(more.with_room().coefficient / more.slack[:, None])
+            labels += more.labels
+        together = np.concatenate(rows)
+        return Plan(least, most, Polytope.from_rows(together, np.ones(len(together)), labels, caps_w))
+
+
+def _composed(base: Network, around: Range, below: list[Below], end: int, caps_w: Watts, limits_w: tuple[float, float]) -> Network:
     low, high = base.bus_min_v.copy(), base.bus_max_v.copy()
     for area in below:
         low[area.bus] = max(low[area.bus], area.range.min_pu * base.bus_base_v[area.bus])
         high[area.bus] = min(high[area.bus], area.range.max_pu * base.bus_base_v[area.bus])
-    customers = [customer for area in below for customer in _pair(area, end)]
+    customers = [*base.customers, *(customer for area in below for customer in _pair(area, end))]
+    pairs = zip(customers, *(half.tolist() for half in np.split(caps_w, 2)), strict=True)
     return replace(
         base, bus_min_v=low, bus_max_v=high, interface_min_pu=around.min_pu, interface_max_pu=around.max_pu,
-        customers=(*base.customers, *customers), interface_export_w_max=limits_w[0], interface_import_w_max=limits_w[1],
+        customers=tuple(replace(c, rating_export_w=e, rating_import_w=i) for c, e, i in pairs),
+        interface_export_w_max=limits_w[0], interface_import_w_max=limits_w[1],
     )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ Buses belong to a zone: their voltage level, or what their column `zone` says. A
 stand in trees: the one with the ext_grid on top, below it those that it feeds. Two areas meet at transformers, lines, or closed
 bus-bus switches; such a cut element, and the switches at it, belong to the area *below*, whose network therefore begins at a bus
 of the area above: the *interface*. So every element belongs to exactly one operator, who guards its limits, and a zone that is
-fed at several places is one operator with several areas, each with an interface of its own.
+fed at several places is one operator with several areas, each with an interface of its own. A line that is open at one end
+belongs to the area from which it charges.
 
 What cannot be cut is a finding: an area that is fed in parallel at two different buses, since the power that would circulate
 through it depends on networks that neither operator shows the other; areas side by side that a line joins; a three-winding
@@ -108,7 +109,6 @@ class _Cutter:
         for joint in self._joints:
             self._cut(joint)
         self._check_feeds()
-        self._check_hanging()
 
     def _tree(self) -> dict[str, str | None]:
         """Every area -> the one above it, tops first."""
@@ -152,14 +152,14 @@ class _Cutter:
                 remedy = "open all but one, or split the area by an open switch: each part then has an interface of its own"
                 self._note(f"area {area}", f"is fed in parallel at buses {shown} of {self.above[area]} by {names}", remedy)
 
-    def _check_hanging(self) -> None:
-        """An open line between two areas charges from one of them, whose net would not have it."""
-        for index, row in rows_in_service(self._net, "line"):
-            homes = [self.home.get(int(row[column]), "") for column in ENDS["line"]]
-            ends_open = sum(1 for _, s in rows_in_service(self._net, "switch") if _opens(s, "l", index)) if homes[0] != homes[1] else 0
-            if ends_open == 1:
-                problem = f"is open at one end between {homes[0]} and {homes[1]}"
-                self._note(f"line {index}", problem, "open its other end too, or take it out of service")
+    def _hanging(self, own: set[int]) -> set[tuple[str, int]]:
+        """Lines to another area, open at its end only: they charge from this one."""
+        rows = dict(rows_in_service(self._net, "line"))
+        switches = [row for _, row in rows_in_service(self._net, "switch") if row["et"] == "l" and not row["closed"]]
+        apart = {(int(row["element"]), int(row["bus"])) for row in switches}
+        ends = {(index, bus) for index in {line for line, _ in apart} & set(rows) for bus in (int(rows[index][c]) for c in ENDS["line"])}
+        near = {(index, bus) for index, bus in ends - apart if bus in own}
+        return {("line", index) for index, _ in near if any(line == index and bus not in own for line, bus in ends)}
 
     def _feeds(self, area: str, joints: list[_Joint]) -> list[int]:
         return sorted({bus for joint in joints for bus in joint.buses if self.home[bus] != area})
@@ -173,7 +173,7 @@ class _Cutter:
         own = {bus for bus, home in self.home.items() if home == name}
         joints = self._between.get(name, [])
         feeds = self._feeds(name, joints)
-        net = _only(self._net, own, {(j.table, j.index) for j in joints}, feeds)
+        net = _only(self._net, own, {(j.table, j.index) for j in joints} | self._hanging(own), feeds)
         interface = self._fused[feeds[0]] if feeds else None
         if feeds:
             _begin_at(net, feeds)
@@ -192,10 +192,6 @@ def _joints(net: Any) -> Iterator[_Joint]:
     for index, row in rows_in_service(net, "switch"):
         if row["et"] == "b" and row["closed"]:
             yield _Joint("switch", index, (int(row["bus"]), int(row["element"])))
-
-
-def _opens(switch: Any, kind: str, element: int) -> bool:
-    return bool(switch["et"] == kind and not switch["closed"] and switch["element"] == element)
 
 
 def _twin_windings(joints: list[_Joint], zones: dict[int, str]) -> Iterator[tuple[int, ...]]:

@@ -3,7 +3,7 @@
     above -> below   Ask      could your customers use this share of their connections, and at which voltages?
     below -> above   Answer   yes: this much power each way, this reactive power with it, at this widest range of voltage; or no
     above -> below   Offer    this voltage range is what I would keep: what do you want to have?
-    below -> above   Request  at most this much, at least that much (the failsafe), my weight, and this reactive power with it
+    below -> above   Request  at most this much, at least that much (the failsafe), and this reactive power with it
     above -> below   Grant    these limits hold from now on: power, reactive power, voltage
     below -> above   Report   whether everything below keeps within the grant, checked in AC by the operator below
 
@@ -23,7 +23,6 @@ from typing import Any
 import msgspec
 
 VERSION = 1
-WEIGHTS = ("weight_export_w", "weight_import_w")
 
 
 class ReactiveBand(msgspec.Struct, frozen=True):
@@ -78,17 +77,12 @@ class Offer(Message, tag="offer"):
 
 
 class Request(Message, tag="request"):
-    """`export_w` and `import_w`: what it could use at most. The failsafe is what its homes fall back to: it cannot have less.
-
-    The weights are the connection ratings of everybody below; power that is short is shared out by them.
-    """
+    """`export_w` and `import_w`: what it could use at most. The failsafe is what its homes fall back to: it cannot have less."""
 
     export_w: int
     import_w: int
     failsafe_export_w: int
     failsafe_import_w: int
-    weight_export_w: int
-    weight_import_w: int
     reactive: ReactiveBand
 
 
@@ -142,7 +136,7 @@ def decode(raw: bytes | str) -> Any_:
 
 
 def _check(message: Any_) -> None:
-    limits = [getattr(message, name, 0) for name in ("export_w", "import_w", "failsafe_export_w", "failsafe_import_w", *WEIGHTS)]
+    limits = [getattr(message, name, 0) for name in ("export_w", "import_w", "failsafe_export_w", "failsafe_import_w")]
     if min(limits) < 0:
         raise Malformed("has a limit below zero")
     around: Range | None = getattr(message, "range", None)
