@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import shutil
 import sqlite3
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,9 +15,12 @@ from exchange.commands import Cancel, CloseGate, Command, Halt, MassCancel, Repl
 from exchange.journal import JournalError
 from exchange.recovery import ReplayMismatchError
 from exchange.snapshot import dump
-from replay import tape
+from replay import cli, tape
+from replay.orderlog import BadLogError
+from replay.pace import Pace
 from replay.rebuild import batch_at, rebuild
 from replay.verify import EventLog, verify
+from riskcheck.network import load
 from tests.test_node import decide, opening, place
 
 DAY: list[Command] = [
@@ -24,13 +31,18 @@ DAY: list[Command] = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The day in batches of three commands, with a snapshot after each run."""
-    path = tmp_path / "journal.sqlite"
+    path = tmp_path_factory.mktemp("recorded") / "journal.sqlite"
     for start in range(0, len(DAY), 3):
         decide(path, DAY[start : start + 3])
     return path
+
+
+@pytest.fixture
+def journal(recorded: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(recorded, tmp_path / "journal.sqlite"))
 
 
 def test_a_journal_leads_to_the_same_events_and_states(journal: Path) -> None:
@@ -92,3 +104,125 @@ def test_the_tape_tells_the_day(tmp_path: Path) -> None:
 def test_what_is_not_a_journal_is_named(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="no such journal"):
         verify(tmp_path / "nothing.sqlite")
+
+
+# --- how far, and how fast ----------------------------------------------------------------------------------------
+
+
+def test_a_replay_can_stop_after_a_batch(journal: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    verdict = verify(journal, until=2, on_batch=lambda batch, total: heard.append((batch.number, total)))
+    assert (verdict.batches, verdict.commands, verdict.snapshots) == (2, 6, 2)
+    assert heard == [(1, 2), (2, 2)]
+    assert verify(journal, until=99) == verify(journal)
+    assert verify(journal, until=0).batches == 0
+
+
+def test_the_pace_is_that_of_the_record_times_the_speed() -> None:
+    now_s, slept = 100.0, []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        slept.append(round(seconds, 3))
+        now_s += seconds
+
+    pace = Pace(10, lambda: now_s, sleep)
+    for at_ms in (5_000, 6_000, 6_000, 4_000, 8_000):
+        pace.wait(at_ms)
+        now_s += 0.01  # the work on a batch is part of the time
+    assert slept == [0.09, 0.17]
+    Pace(None, sleep=sleep).wait(10**12)
+    assert len(slept) == 2
+
+
+# --- the commands -------------------------------------------------------------------------------------------------
+
+
+def limex(*arguments: object) -> int:
+    """One of the commands of replay, as `limex` runs it."""
+    parser = argparse.ArgumentParser(prog="limex")
+    cli.add_parsers(parser.add_subparsers(dest="command", required=True))
+    parsed = parser.parse_args(list(map(str, arguments)))
+    code: int = parsed.run(parsed)
+    return code
+
+
+def test_until_holds_with_and_without_the_tape(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert limex("replay", journal, "--until", 2) == 0
+    assert "6 commands in 2 batches" in capsys.readouterr().out
+    assert limex("replay", journal, "--until", 2, "--tape") == 0
+    said = capsys.readouterr()
+    assert {int(line.split()[2]) for line in said.out.splitlines()} == {1, 2}
+    assert "6 commands in 2 batches" in said.err
+    assert limex("replay", journal, "--until", "2000-01-01", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["batches"] == 0
+
+
+def test_a_moment_is_a_batch_or_a_time(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for moment in ("3", "2999-01-01T00:00:00+01:00"):
+        assert limex("replay", journal, "--at", moment, "--json") == 0
+    first, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["batch"], last["batch"]) == (3, 6)
+    with pytest.raises(cli.ArgumentsError, match="a moment is a batch number, or a time"):
+        limex("replay", journal, "--at", "noon")
+    with pytest.raises(cli.ArgumentsError, match="no such journal"):
+        limex("settle", journal.with_name("nothing"))
+
+
+def test_an_interrupted_replay_says_how_far_it_came(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: Pace, at_ms: int) -> None:
+        if capsys.readouterr().out:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pace, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        limex("replay", journal, "--tape", "--speed", 10)
+    assert "stopped after batch 1" in capsys.readouterr().err
+    verify(journal)
+
+
+@pytest.mark.parametrize("wrong", [["--speed", "0"], ["--speed", "fast"], ["--until", "0"], ["--until", "-1"], ["--tape", "--json"]])
+def test_wrong_arguments_are_refused(journal: Path, wrong: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        limex("replay", journal, *wrong)
+    assert stopped.value.code == 2
+
+
+def test_a_log_is_imported_settled_exported_and_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_network", cache(load))
+    monkeypatch.setattr(cli, "_plan_of", cache(cli._plan_of))
+    log, journal, tables = tmp_path / "log.csv", tmp_path / "j.sqlite", tmp_path / "tables"
+    names = [customer.id for customer in cli._network("cigre-lv").customers]
+    log.write_text(
+        "time,customer,order_id,side,direction,interval,quantity_w,price_ct\n"
+        f"2026-04-27T13:00:00Z,{names[2]},a,sell,import,2026-04-27T14:00:00Z,500,4\n"
+        f"2026-04-27T13:05:00Z,{names[0]},b,buy,import,2026-04-27T14:00:00Z,500,6\n"
+        f"2026-04-27T13:06:00Z,nobody,c,buy,import,2026-04-27T14:00:00Z,500,6\n"
+    )
+    with pytest.raises(BadLogError, match="nobody"):
+        limex("import", log, "--network", "cigre-lv", "--journal", journal)
+    assert limex("import", log, "--network", "cigre-lv", "--journal", journal, "--skip-bad") == 0
+    said = capsys.readouterr()
+    assert "2 lines imported, 1 mistakes skipped" in said.out
+    assert "2 orders accepted, 1 trades; rejects: none" in said.out
+    assert "skipped line 4, customer: the network has no customer 'nobody'" in said.err
+    assert limex("settle", journal, "--csv", tmp_path / "s.csv") == 0
+    assert "every interval's cash sums to zero" in capsys.readouterr().out
+    assert limex("settle", journal, "--json") == 0
+    bought = [one["bought_import_w"] for one in json.loads(capsys.readouterr().out)["settlement"]]
+    assert sum(watts or 0 for watts in bought) == 500
+    assert limex("settle", journal, "--customer", names[0]) == 0
+    assert limex("export", journal, "--out", tables, "--format", "parquet", "--tables", "trades,orderlog") == 0
+    assert sorted(file.name for file in tables.iterdir()) == ["orderlog.parquet", "trades.parquet"]
+    with pytest.raises(cli.ArgumentsError, match="no table bids; there are commands, orders"):
+        limex("export", journal, "--tables", "bids")
+    capsys.readouterr()
+    assert limex("whatif", journal, "--against", "rule=auction", "--out", tmp_path / "report", "--json") == 0
+    recorded, auction = json.loads(capsys.readouterr().out)
+    assert (recorded["name"], recorded["trades"], auction["trades"]) == ("as recorded", 1, 1)
+    assert limex("whatif", tables / "orderlog.parquet", "--network", "cigre-lv") == 0
+    assert "exchange_rate" in capsys.readouterr().out
