@@ -15,7 +15,7 @@ from benchmarks.books import Book
 from benchmarks.feeder import AREA, Feeder
 from benchmarks.optimum import Orders
 from exchange.bounds import MarketSettings
-from exchange.commands import Cancel, Command, OpenArea, OpenInterval, Place, Replace, Uncross
+from exchange.commands import Cancel, CloseGate, Command, OpenArea, OpenInterval, Place, Replace, Uncross
 from exchange.engine import Engine
 from exchange.events import Accepted, Cancelled, Event, Replaced, Traded
 from exchange.proposer import Proposer
@@ -100,19 +100,11 @@ def recorded(feeder: Feeder, commands: Iterable[Command], settings: MarketSettin
     """The books that a stream's requests lead to where nothing trades: the orders alive at each gate's closure, with their last terms."""
     market = Market((), settings)
     for command in commands:
-        if isinstance(command, OpenInterval):
-            command = msgspec.structs.replace(command, phase="auction")
-        for interval_ms in _closing(market, command):
-            places = resting(market, interval_ms)
+        if isinstance(command, CloseGate) and command.interval_ms in market.engine.areas[AREA].intervals:
+            places = resting(market, command.interval_ms)
             if places:
-                yield Book(feeder, interval_ms, tuple(places))
-        market.take(command)
-
-
-def _closing(market: Market, command: Command) -> list[int]:
-    closes = getattr(command, "interval_ms", None)
-    is_gate = type(command).__name__ == "CloseGate"
-    return [closes] if is_gate and closes in market.engine.areas[AREA].intervals else []
+                yield Book(feeder, command.interval_ms, tuple(places))
+        market.take(msgspec.structs.replace(command, phase="auction") if isinstance(command, OpenInterval) else command)
 
 
 def ever_placed(commands: Iterable[Command]) -> dict[int, list[Place]]:

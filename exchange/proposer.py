@@ -260,13 +260,9 @@ def _offers(area: Area, interval: Interval, taker: Order | None) -> Offers | Non
 
 
 def _resting(interval: Interval) -> list[Order]:
-    """By arrival, without the sales with which a customer would meet a purchase of its own at the same right."""
-    found: list[Order] = []
-    for buys, sells in zip(interval.buys.lines, interval.sells.lines, strict=True):
-        bid_mct = buys.entries[0][2].price_mct if buys.entries else -1
-        found += [entry[2] for entry in buys.entries]
-        found += [entry[2] for entry in sells.entries if entry[2].price_mct > bid_mct]
-    return sorted(found, key=_arrival)
+    """All orders at rest, by arrival."""
+    lines = [*interval.buys.lines, *interval.sells.lines]
+    return sorted((entry[2] for line in lines for entry in line.entries), key=_arrival)
 
 
 def _arrival(order: Order) -> int:

@@ -103,8 +103,29 @@ def best(
     """The joint fills. `columns` [n_columns, n_rows], `residual` >= 0 [n_rows]; `class_of` [n_columns] where it is known already.
 
     `hint_mct` [n_rows]: prices of an earlier solution nearby; OSQP then looks only at what they leave open. Without OSQP the vertex is
-    sought from 0: the same optimum, later or sooner.
+    sought from 0: the same optimum, later or sooner. No right both buys and sells: where that would be best, the side with fewer
+    watts is left out and the rest is solved again.
     """
+    known = classes(columns) if class_of is None else class_of
+    while True:
+        fills = _joint(columns, residual, offers, known, hint_mct, ask_osqp)
+        own = _own_sides(offers, fills.filled_w)
+        if not own.any():
+            return fills
+        offers = offers._replace(quantity_w=np.where(own, 0, offers.quantity_w))
+
+
+def _own_sides(offers: Offers, filled_w: Watts) -> npt.NDArray[np.bool_]:
+    """The orders of the smaller side of each right that would trade with itself."""
+    bought = np.bincount(offers.column, np.where(offers.is_buy, filled_w, 0))
+    sold = np.bincount(offers.column, np.where(offers.is_buy, 0, filled_w))
+    is_both = ((bought > 0) & (sold > 0))[offers.column]
+    return np.asarray(is_both & (offers.is_buy == (bought <= sold)[offers.column]))
+
+
+def _joint(
+    columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, class_of: Indices, hint_mct: Floats | None, ask_osqp: bool
+) -> Fills:  # fmt: skip
     change_max = float(offers.quantity_w.sum()) * float(columns.max(initial=0))
     assert change_max + float(np.abs(residual).max(initial=0)) < 2.0**62, "a sum of changes may overflow"
     program = _program(columns, residual, offers)
@@ -115,7 +136,7 @@ def best(
     row_price[program.kept] = price[:n_kept] * program.unit_mct
     of_groups = (price[n_kept::2] - price[n_kept + 1 :: 2]) * program.unit_mct
     group_price = dict(zip(np.unique(offers.group[offers.group >= 0]).tolist(), of_groups.tolist(), strict=True))
-    whole = _whole(columns, residual, offers, filled, classes(columns) if class_of is None else class_of)
+    whole = _whole(columns, residual, offers, filled, class_of)
     signed = np.where(offers.is_buy, whole, -whole)
     return Fills(whole, int(signed @ offers.price_mct), row_price, group_price)
 
@@ -199,7 +220,8 @@ def _secured(program: _Program, point: Floats) -> Floats:
 def _whole(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, filled: Floats, class_of: Indices) -> Watts:
     """Whole watts near `filled`: secure, dealt by price and time within each class."""
     merit = np.lexsort((np.arange(len(filled)), np.where(offers.is_buy, -offers.price_mct, offers.price_mct)))
-    names, first, member = np.unique((class_of[offers.column] * 2 + offers.is_buy)[merit], return_index=True, return_inverse=True)
+    key = (class_of[offers.column] * (offers.group.max() + 2) + offers.group + 1) * 2 + offers.is_buy
+    names, first, member = np.unique(key[merit], return_index=True, return_inverse=True)
     rank = np.argsort(first)
     head, place = merit[first[rank]], np.argsort(rank)[member]
     most = np.bincount(place, offers.quantity_w[merit], len(names)).astype(np.int64)
