@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from envelopes.refresh import Plan
+from exchange import search
 from exchange.bounds import MarketSettings
 from exchange.codec import CorruptRecordError, decode_command
 from exchange.commands import Command, OpenArea
@@ -78,6 +79,7 @@ def compare(
 ) -> Iterator[Outcome]:
     """One outcome per variant, in their order."""
     warm()
+    search.warm()
     for place, variant in enumerate(variants):
 
         def tell(done: int, name: str = variant.name, place: int = place) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import pytest
 
+from exchange import node
 from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.commands import (
     Advance,
@@ -75,7 +77,9 @@ def day(seed: int = 1, *, operator: bool = True, **settings: object) -> list[Com
 
 
 def record(path: Path, commands: list[Command], batch: int = 9) -> Path:
-    """A journal of these commands in batches; a snapshot after each run of the node."""
-    for start in range(0, len(commands), batch):
-        decide(path, commands[start : start + batch])
+    """A journal of these commands in batches of so many, however slow the machine; a snapshot after each run of the node."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node, "DECIDING_S_MAX", float("inf"))
+        for start in range(0, len(commands), batch):
+            decide(path, commands[start : start + batch])
     return path

@@ -21,6 +21,7 @@ from replay.pace import Pace
 from replay.rebuild import batch_at, rebuild
 from replay.verify import EventLog, verify
 from riskcheck.network import load
+from tests.recorded import record
 from tests.test_node import decide, opening, place
 
 DAY: list[Command] = [
@@ -34,10 +35,7 @@ DAY: list[Command] = [
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The day in batches of three commands, with a snapshot after each run."""
-    path = tmp_path_factory.mktemp("recorded") / "journal.sqlite"
-    for start in range(0, len(DAY), 3):
-        decide(path, DAY[start : start + 3])
-    return path
+    return record(tmp_path_factory.mktemp("recorded") / "journal.sqlite", DAY, 3)
 
 
 @pytest.fixture
