@@ -131,12 +131,13 @@ def chosen(rule: str) -> Rule:
 
 def in_turn(rule: Rule, share: Floats, asked: Demand, order: Order) -> Shared:
     """The rule for all rights at once, or for one direction after the other: who is not in turn stays where it is."""
-    limit, stopping, gap = asked.floors_w.astype(float), np.full(len(share), -1, dtype=np.int64), 0.0
+    floors, caps = asked.floors_w.astype(float), asked.caps_w.astype(float)
+    limit, stopping, gap = floors, np.full(len(share), -1, dtype=np.int64), 0.0
     for is_turn in _turns(order, len(share)):
-        shared = rule(share, limit, np.where(is_turn, asked.caps_w.astype(float), limit), asked.weights)
+        shared = rule(share, limit, np.where(is_turn, caps, limit), asked.weights)
         found = np.array([-1 if row is None else row for row in shared.stopping], dtype=np.int64)
         limit, stopping, gap = shared.limit, np.where(is_turn, found, stopping), max(gap, shared.gap)
-    assert feasible(limit, share, asked.floors_w, asked.caps_w) <= BROKEN, f"the rule broke a row, a floor or a cap of {len(share)} rights"
+    assert feasible(limit, share, floors, caps) <= BROKEN, f"the rule broke a row, a floor or a cap of {len(share)} rights"
     return Shared(limit, tuple(None if row < 0 else int(row) for row in stopping), gap)
 
 

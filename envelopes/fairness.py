@@ -7,15 +7,16 @@ same and 1 - 1/n where one has everything. Where nobody has anything, all have t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Fairness(NamedTuple):
+class Fairness(msgspec.Struct, frozen=True):
     """Of the watts of those who have a connection in this direction: with a rating of nothing there is nothing to share."""
 
     smallest_w: float

@@ -1,15 +1,18 @@
 """From a network to what the exchange is told: rows, allocation, certificate, and the commands that carry them.
 
-One area, one set of rows: sensitivities on the AC operating point, packing rows, max-min envelopes, AC certificate. An
-allocation whose certificate is not secure is never turned into a command.
+One area, one set of rows: sensitivities on the AC operating point, packing rows, envelopes by the operator's policy (max-min
+where it asks for nothing else), AC certificate. An allocation whose certificate is not secure is never turned into a command.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
-from envelopes.allocate import Allocation, InsecureFloorsError, max_min
+from envelopes import files
+from envelopes.allocate import Allocation, InsecureFloorsError, Order
+from envelopes.allocate import allocate as share_out
 from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.commands import InstallRows, OpenArea, OpenInterval
 from riskcheck.certificate import Certificate
@@ -29,6 +32,18 @@ class InsecureAllocationError(Exception):
         self.certificate = certificate
 
 
+class Policy(NamedTuple):
+    """How an operator shares out: a rule of `envelopes.rules`, weights by customer or by right (None: all alike), which direction first."""
+
+    rule: str = "max_min"
+    weights: tuple[float, ...] | None = None
+    order: Order = "together"
+
+
+MAX_MIN = Policy()
+ALIKE, BY_RATING = "alike", "rating"
+
+
 class Plan(NamedTuple):
     """One area, ready to trade."""
 
@@ -38,6 +53,7 @@ class Plan(NamedTuple):
     allocation: Allocation
     certificate: Certificate
     settings: MarketSettings
+    policy: Policy = MAX_MIN
 
     def terms(self) -> tuple[CustomerTerms, ...]:
         """The network's customers as the market knows them, in the same order."""
@@ -58,10 +74,20 @@ class Plan(NamedTuple):
         return OpenInterval(self.area, interval_ms, self.rows.content_hash, export_w, import_w)
 
 
-def allocate(network: Network, rows: Polytope) -> Allocation:
-    """Max-min fair envelopes between failsafe and rating. Raises InsecureFloorsError where even the failsafe is too much."""
+def policy_of(network: Network, rule: str = "max_min", weights: str = ALIKE, order: Order = "together") -> Policy:
+    """In an operator's words: weights are `alike`, `rating`, or a CSV file with the columns customer and weight.
+
+    Raises ValueError where the file does not name every customer once.
+    """
+    if weights in (ALIKE, BY_RATING):
+        return Policy(rule, tuple(map(float, network.caps_w())) if weights == BY_RATING else None, order)
+    return Policy(rule, tuple(files.read_weights(Path(weights), [customer.id for customer in network.customers])), order)
+
+
+def allocate(network: Network, rows: Polytope, policy: Policy = MAX_MIN) -> Allocation:
+    """Envelopes between failsafe and rating. Raises InsecureFloorsError where even the failsafe is too much."""
     try:
-        return max_min(rows, network.floors_w(), network.caps_w())
+        return share_out(rows, network.caps_w(), network.floors_w(), rule=policy.rule, weights=policy.weights, order=policy.order)
     except InsecureFloorsError as error:
         remedy = "lower failsafe_export_w or failsafe_import_w of its customers, or strengthen the network"
         raise InsecureFloorsError(f"{network.name}: the failsafe envelopes are not secure ({error}); {remedy}") from error
@@ -69,13 +95,16 @@ def allocate(network: Network, rows: Polytope) -> Allocation:
 
 def on_rows(ready: Plan, rows: Polytope) -> Plan:
     """The same area on tighter rows, allocated anew; the auditor sees to the evidence."""
-    return ready._replace(rows=rows, allocation=allocate(ready.network, rows))
+    return ready._replace(rows=rows, allocation=allocate(ready.network, rows, ready.policy))
 
 
-def plan(network: Network, area: str, settings: MarketSettings, progress: Progress | None = None, effort: str = "quick") -> Plan:
+def plan(
+    network: Network, area: str, settings: MarketSettings, progress: Progress | None = None, effort: str = "quick",
+    policy: Policy = MAX_MIN,
+) -> Plan:  # fmt: skip
     """Rows, envelopes and their certificate for one area. Raises InsecureAllocationError."""
     rows = build(network, progress=progress)
-    allocation = allocate(network, rows)
+    allocation = allocate(network, rows, policy)
     if progress is not None:
         progress("certifying the envelopes with AC power flow", 0.0)
     certificate = certify(network, allocation.export_w, allocation.import_w, effort=effort)
@@ -83,4 +112,4 @@ def plan(network: Network, area: str, settings: MarketSettings, progress: Progre
         raise InsecureAllocationError(certificate)
     if progress is not None:
         progress("certifying the envelopes with AC power flow", 1.0)
-    return Plan(area, network, rows, allocation, certificate, settings)
+    return Plan(area, network, rows, allocation, certificate, settings, policy)

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,4 +110,4 @@ def violation_probability_max(customers: int, at_limit: int) -> float:
         raise ValueError(f"at_limit must be in [0, {customers}]")
     whole, half = divmod(at_limit + customers, 2)
     tail = sum(math.comb(customers, k) for k in range(whole + 1, customers + 1))
-    return (2 * tail + (2 - half) * math.comb(customers, whole)) / 2 ** (customers + 1)
+    return float(Fraction(2 * tail + (2 - half) * math.comb(customers, whole), 2 ** (customers + 1)))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy.optimize import minimize
 
-from envelopes.fairness import fairness, gini, jain
+from envelopes.fairness import Fairness, fairness, gini, jain
 from envelopes.optimality import feasible, in_step_gap, max_min_gap, proportional_gap, total_gap
 from envelopes.rules import RULES, Shared, equal, max_min, proportional, total
 
@@ -155,5 +155,5 @@ def test_the_figures_of_fairness_are_those_of_the_books() -> None:
     assert jain(np.array([5.0, 0, 0, 0, 0])) == pytest.approx(0.2)
     assert gini(np.array([4.0, 1.0, 3.0, 2.0])) == pytest.approx(0.25)
     assert gini(np.array([5.0, 0, 0, 0, 0])) == pytest.approx(0.8)
-    assert fairness([3, 1]) == (1.0, 4.0, pytest.approx(0.8), pytest.approx(0.25))
-    assert fairness([]) == fairness([0.0, 0.0]) == (0.0, 0.0, 1.0, 0.0)
+    assert fairness([3, 1]) == Fairness(1.0, 4.0, pytest.approx(0.8), pytest.approx(0.25))
+    assert fairness([]) == fairness([0.0, 0.0]) == Fairness(0.0, 0.0, 1.0, 0.0)
