@@ -4,8 +4,9 @@ Which one: the configured URL; else a private mosquitto as a child process where
 process with its holes closed (`amqtt_child`). A private broker listens on a free port of the loopback interface, keeps its files
 in a directory that only its user can enter, has random passwords, and never outlives this process.
 
-The rules, on both: a customer writes its own `req`, and reads its own `rsp` and `envelope` and the public topics; the exchange may
-do everything below `limex/v1`. The client id is the account's name whatever a client says, so that a customer has one
+The rules, on both: a customer writes its own `req`, and reads everything of its own and the public topics; its reader (an account
+beside it, for whoever reads along) writes `ask` and reads answers, drop copy and views; the operator writes and reads `op`; the
+exchange may do everything below `limex/v1`. The client id is the account's name whatever a client says, so that a customer has one
 connection at a time and nobody can take over another's. Subscribing to more is granted and delivers nothing. A configured broker
 is its operator's: `access_rules` says in mosquitto's language what to give it.
 """
@@ -36,6 +37,8 @@ from gateway import topics
 Kind = Literal["mosquitto", "amqtt", "url"]
 Accounts = Mapping[str, tuple[str, str]]  # account -> (user, password)
 EXCHANGE = "~exchange"  # `~` is in no customer's alphabet
+OPERATOR = "~operator"
+READER = "~reader"  # after the customer's name
 START_TIMEOUT_S = 20.0
 START_ATTEMPTS = 5
 STOP_TIMEOUT_S = 5.0
@@ -64,6 +67,15 @@ class Broker:
     def exchange(self) -> tuple[str, str]:
         """User and password of the exchange's own account."""
         return self._accounts[EXCHANGE]
+
+    @property
+    def operator(self) -> tuple[str, str]:
+        """User and password of the operator's account."""
+        return self.credentials(OPERATOR)
+
+    def reader(self, customer: str) -> tuple[str, str]:
+        """User and password of the account that reads along with a customer."""
+        return self.credentials(customer + READER)
 
     def credentials(self, customer: str) -> tuple[str, str]:
         """User and password of one customer."""
@@ -134,7 +146,8 @@ def start_broker(
     binary = find_mosquitto() if kind != "amqtt" else None
     if kind == "mosquitto" and binary is None:
         raise BrokerError("mosquitto is neither on PATH nor in /usr/sbin or /usr/local/sbin")
-    accounts = {name: (name, secrets.token_urlsafe(24)) for name in (*names, EXCHANGE)}
+    everyone = (*names, *(name + READER for name in names), OPERATOR, EXCHANGE)
+    accounts = {name: (name, secrets.token_urlsafe(24)) for name in everyone}
     mistakes = []
     for _ in range(START_ATTEMPTS):  # a free port may be taken between our look and the child's
         private = Path(tempfile.mkdtemp(prefix="limex-broker-", dir=directory))  # mode 0700
@@ -156,8 +169,18 @@ def access(area: str, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The topic filters that an account may write, and may read."""
     if name == EXCHANGE:
         return (f"{topics.ROOT}/#",), (f"{topics.ROOT}/#",)
+    public = (f"{topics.ROOT}/{area}/md/#", topics.state(area))
+    if name == OPERATOR:
+        return (topics.operator_request(area),), (topics.operator_response(area), *public)
+    if name.endswith(READER):
+        customer = name.removesuffix(READER)
+        return (topics.ask(area, customer),), (topics.told(area, customer), *_read_along(area, customer), *public)
     private = (topics.response(area, name), topics.envelope(area, name), topics.device(area, name))
-    return (topics.request(area, name),), (*private, f"{topics.ROOT}/{area}/md/#", topics.state(area))
+    return (topics.request(area, name),), (*private, *_read_along(area, name), *public)
+
+
+def _read_along(area: str, customer: str) -> tuple[str, str]:
+    return topics.drop(area, customer), topics.views(area, customer)
 
 
 def access_rules(area: str, names: Iterable[str]) -> str:

@@ -26,7 +26,6 @@ import msgspec
 from exchange.commands import Advance, CloseGate, Command, EnterPhase, OpenInterval, Phase, RetireInterval
 
 OVER: tuple[Phase, Phase] = ("closed", "delivery")
-LENGTHS_MS = tuple(minutes * 60_000 for minutes in (5, 15, 30))
 
 
 class Schedule(msgspec.Struct, frozen=True):

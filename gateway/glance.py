@@ -146,6 +146,11 @@ class Glance:
         self._unpriced.clear()
         return None
 
+    def has_rows(self, engine: Engine, place: Place) -> bool:
+        """Whether there is anything to be priced: an interval that lives, on a network that limits something."""
+        interval = engine.areas[place[0]].intervals.get(place[1])
+        return interval is not None and interval.headroom.polytope.n_rows > 0
+
     def price(self, engine: Engine, place: Place, found: Indication) -> None:
         """What the solver found for an interval."""
         interval = engine.areas[place[0]].intervals[place[1]]

@@ -51,13 +51,19 @@ async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 class Link(aiomqtt.Client):
-    """`receive(topic, payload, retained)` is called for each message; `connected()` after each (re)connection."""
+    """`receive(topic, payload, retained)` is called for each message; `connected()` after each (re)connection.
 
-    def __init__(self, host: str, port: int, user: str, password: str, client_id: str, receive: Receive, keepalive_s: int = 10) -> None:
+    The broker keeps the session, but for one that is only passing by.
+    """
+
+    def __init__(
+        self, host: str, port: int, user: str, password: str, client_id: str, receive: Receive, keepalive_s: int = 10,
+        *, is_passing: bool = False,
+    ) -> None:  # fmt: skip
         quiet = logging.getLogger("gateway.link")
         super().__init__(
-            host, port, username=user or None, password=password or None, identifier=client_id, clean_session=False, keepalive=keepalive_s,
-            socket_options=(NODELAY,), max_inflight_messages=INFLIGHT_MAX, timeout=10, logger=quiet,
+            host, port, username=user or None, password=password or None, identifier=client_id, clean_session=is_passing,
+            keepalive=keepalive_s, socket_options=(NODELAY,), max_inflight_messages=INFLIGHT_MAX, timeout=10, logger=quiet,
         )  # fmt: skip
         self._receive = receive
         self._unacknowledged: dict[int, int] = {}  # packet id -> how many QoS 1 messages were sent up to and with it

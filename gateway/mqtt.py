@@ -99,12 +99,14 @@ class Gateway:
 
     def _price(self) -> None:
         """Asks the solver about one interval, if it has rested long enough."""
-        glance, started_s = self.session.glance, time.monotonic()
+        glance, engine, started_s = self.session.glance, self._node.engine, time.monotonic()
         place = glance.unpriced() if started_s >= self._solve_at_s else None
-        found = self._node.proposer.indicative(self._node.engine, *place) if place is not None else None
-        if place is not None and found is not None:
-            glance.price(self._node.engine, place, found)
-        self._solve_at_s = max(self._solve_at_s, started_s + (time.monotonic() - started_s) / SOLVING_SHARE)
+        if place is None or not glance.has_rows(engine, place):
+            return
+        found = self._node.proposer.indicative(engine, *place)
+        if found is not None:
+            glance.price(engine, place, found)
+        self._solve_at_s = started_s + (time.monotonic() - started_s) / SOLVING_SHARE
 
     async def __aenter__(self) -> Self:
         """Returns when connected, subscribed and with everything retained published."""
@@ -162,7 +164,8 @@ class Gateway:
 
     async def _connected(self) -> None:
         self.session.resume_hearing(_elapsed_ms())
-        await self.link.subscribe([(topic, 1) for topic in topics.requests(self._area)])
+        listened_to = topics.requests(self._area), topics.asks(self._area), topics.operator_request(self._area)
+        await self.link.subscribe([(topic, 1) for topic in listened_to])
         self._send(self.session.refresh(self._market_ms()))
         LOG.info("connected; %d connections so far", self.link.connections)
         self._ready.set()

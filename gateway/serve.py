@@ -2,16 +2,15 @@
 
 SIGHUP: the network is read again and put in force while the market is open; a file that cannot be used changes nothing.
 SIGUSR1: the operator resumes what an audit has halted. What either came to is said on stderr, as are the auditor's findings and
-what recourse has set.
+what recourse has set. Everything else that an operator orders comes over MQTT (`limex operator`).
 
-A private broker's address and passwords go to a file that only its owner can read, for the homes. With a configured broker
-the operator brings both, and the access rules that its broker needs are in docs/wire.md.
+A private broker's address and passwords go to two files that only their owner can read: the homes', and the operator's. With a
+configured broker the operator brings them, and the access rules that its broker needs are in docs/wire.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -26,6 +25,7 @@ from exchange.bounds import MarketSettings
 from exchange.journal import JournalError
 from exchange.node import wall_clock_ms
 from exchange.recovery import Batch
+from gateway import accounts
 from gateway.auditor import Auditor, AuditSettings
 from gateway.broker import Broker, read_passwords, start_broker
 from gateway.clock import Schedule
@@ -50,6 +50,8 @@ class ServeSettings(msgspec.Struct, frozen=True):
     broker_url: str | None
     passwords: Path | None
     credentials: Path
+    operator_account: Path
+    market: MarketSettings
     audit: AuditSettings = AuditSettings()
     recourse: bool = False
 
@@ -59,7 +61,7 @@ def serve(network: Network, settings: ServeSettings) -> None:
     customers = [customer.id for customer in network.customers]
     passwords = read_passwords(settings.passwords)
     with working() as progress:
-        ready = plan(network, settings.area, MarketSettings(interval_ms=settings.schedule.interval_ms), progress)
+        ready = plan(network, settings.area, settings.market, progress)
     with start_broker(settings.broker_url, settings.area, customers, passwords=passwords) as broker:
         asyncio.run(_run(ready, settings, broker))
     _say("stopped; everything acknowledged is in the journal")
@@ -77,8 +79,10 @@ async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
 
     async with Host(settings.journal, broker, ready, settings.schedule, wall_clock_ms, listen, auditor=auditor, desk=desk) as host:
         if settings.broker_url is None:  # only now: the journal is ours, so no other exchange's homes are using this file
-            _write_credentials(settings.credentials, settings.area, broker, [customer.id for customer in ready.network.customers])
+            _write_accounts(settings, broker, [customer.id for customer in ready.network.customers])
         _say(f"area {settings.area}: {len(ready.network.customers)} customers, {ready.rows.n_rows} rows, journal {settings.journal}")
+        if host.amended:
+            _say(f"in force are the rules of the journal, other than asked for: {', '.join(host.amended)}")
         if host.settled.watts:
             _say(f"the journal's holdings were secure on another network: {host.settled}")
         if desk is not None:
@@ -126,7 +130,7 @@ async def _resume(host: Host) -> None:
     if reasons:
         _say("; ".join(f"resumed what was halted by {reason}" for reason in reasons))
         return
-    standing = [reason for (area, _), reason in host.engine.halts.items() if area in (None, host.plan.area)]
+    standing = [reason for (area, *_), reason in host.engine.halts.items() if area in (None, host.plan.area)]
     stands = f"; what stands: {'; '.join(standing)}" if standing else ""
     _say(f"no halt of this area is the operator's to end{stands}")
 
@@ -135,13 +139,10 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _write_credentials(path: Path, area: str, broker: Broker, customers: list[str]) -> None:
-    homes = {name: broker.credentials(name)[1] for name in customers}
-    document = {"host": broker.host, "port": broker.port, "area": area, "passwords": homes}
+def _write_accounts(settings: ServeSettings, broker: Broker, customers: list[str]) -> None:
     try:
-        path.touch(mode=0o600)
-        os.chmod(path, 0o600)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
+        accounts.write_homes(settings.credentials, settings.area, broker, customers)
+        accounts.write_operator(settings.operator_account, settings.area, broker)
     except OSError as error:
-        raise JournalError(f"cannot write {path}: {error.strerror}") from error
-    _say(f"credentials of {len(customers)} homes are in {path}")
+        raise JournalError(f"cannot write {error.filename}: {error.strerror}") from error
+    _say(f"credentials of {len(customers)} homes are in {settings.credentials}, the operator's in {settings.operator_account}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from envelopes.allocate import Allocation
+    from gateway import wire
     from replay.verify import Verdict
     from riskcheck.certificate import Certificate, Corner, KindMargin
     from riskcheck.network import Network
@@ -204,6 +205,33 @@ def moment_tables(found: dict[str, Any]) -> None:
             for direction, book in interval["books"].items():
                 best = [f"{side[0][1]} W @ {cents(side[0][0])}" if side else "nothing" for side in (book["bids"], book["asks"])]
                 console.print(f"{interval_name(start_ms)} {direction}: bid {best[0]}, asked {best[1]}", highlight=False)
+
+
+def happened_line(happened: wire.Happened) -> str:
+    """An event of the operator's as one line: its name, and what of its facts says something."""
+    from replay.tape import interval_name
+
+    facts = {name: value for name, value in happened.facts.items() if name != "sequence" and value not in (None, "")}
+    if "interval_ms" in facts:
+        facts["interval"] = interval_name(facts.pop("interval_ms"))
+    return f"{happened.event}: " + ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def view_table(home: str, view: wire.ViewReport) -> None:
+    """What a right may buy and sell at which effective price, best first."""
+    from rich.table import Table
+
+    from replay.tape import cents, interval_name
+
+    console = _console()
+    title = f"{interval_name(view.interval_ms)} UTC as {home}'s {view.direction} right sees it, at {view.sequence}"
+    table = Table(title=f"{title}\nleft over for nothing: {view.left_over_w} W")
+    for heading in ("", "price", "secure W", "from"):
+        table.add_column(heading, justify="left" if heading in ("", "from") else "right")
+    for name, quotes in (("offered", view.offers[::-1]), ("wanted", view.bids)):
+        for quote in quotes:
+            table.add_row(name, cents(quote.price_mct), str(quote.secure_w), quote.direction)
+    console.print(table)
 
 
 def _stop(rows: Polytope, row: int | None) -> str:

@@ -55,9 +55,14 @@ def request(area: str, customer: str) -> str:
     return f"{ROOT}/{area}/c/{customer}/req"
 
 
-def requests(area: str) -> tuple[str, str, str]:
-    """The filters that receive every request of one area: customers', their readers' and the operator's."""
-    return f"{ROOT}/{area}/c/+/req", f"{ROOT}/{area}/c/+/ask", operator_request(area)
+def requests(area: str) -> str:
+    """The filter that receives every customer's requests of one area."""
+    return f"{ROOT}/{area}/c/+/req"
+
+
+def asks(area: str) -> str:
+    """The filter that receives what every customer's reader asks."""
+    return f"{ROOT}/{area}/c/+/ask"
 
 
 def response(area: str, customer: str) -> str:

@@ -426,6 +426,8 @@ def test_the_rules_are_written_for_an_operator_s_own_mosquitto() -> None:
         "topic read limex/v1/lv/c/h1/rsp",
         "topic read limex/v1/lv/c/h1/envelope",
         "topic read limex/v1/lv/c/h1/device",
+        "topic read limex/v1/lv/c/h1/drop",
+        "topic read limex/v1/lv/c/h1/view/+/+",
         "topic read limex/v1/lv/md/#",
         "topic read limex/v1/lv/state",
     ]
