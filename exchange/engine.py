@@ -103,8 +103,11 @@ class Engine:
 
     def _intervals_of(self, area: Area, command: Place) -> list[Interval] | None:
         """The intervals that an order is for; None where one of them is not open. Nonsense counts are left to the guards."""
-        length = area.settings.interval_ms
         count = command.intervals if 0 < command.intervals <= guards.INTERVALS_MAX else 1
+        if count == 1:
+            interval = area.intervals.get(command.interval_ms)
+            return None if interval is None else [interval]
+        length = area.settings.interval_ms
         starts = range(command.interval_ms, command.interval_ms + count * length, length)
         found = [area.intervals[start] for start in starts if start in area.intervals]
         return found if len(found) == count else None

@@ -20,6 +20,21 @@ ORDER = {reason: place for place, reason in enumerate(Reason)}
 
 
 def refuse_place(engine: Engine, command: Place, area: Area, account: Account, intervals: list[Interval], right: int) -> Refusal | None:
+    first = intervals[0]
+    if command.intervals != 1 or first.phase != "continuous" or engine.halts or area.suspended or command.display_w:
+        refusal = _refuse_circumstances(engine, command, area, account, intervals)
+        if refusal is not None:
+            return refusal
+    if command.time_in_force == "until" and command.until_ms <= engine.now_ms:
+        return Reason.EXPIRED, f"in force until {command.until_ms}, and it is {engine.now_ms}"
+    if len(intervals) == 1:
+        return refuse_terms(command, area, account, first, command.direction, command.side, right, 0, 0)
+    terms = [refuse_terms(command, area, account, each, command.direction, command.side, right, 0, 0) for each in intervals]
+    return _earliest(terms)
+
+
+def _refuse_circumstances(engine: Engine, command: Place, area: Area, account: Account, intervals: list[Interval]) -> Refusal | None:
+    """What is rarely wrong: where its intervals are in their life, who is halted, and the form of icebergs and blocks."""
     if any(interval.is_closed for interval in intervals):
         return Reason.GATE_CLOSED, f"trading of interval {next(i.start_ms for i in intervals if i.is_closed)} has ended"
     if any(interval.phase == "announced" for interval in intervals):
@@ -29,13 +44,7 @@ def refuse_place(engine: Engine, command: Place, area: Area, account: Account, i
         return refusal
     if command.time_in_force in ("ioc", "fok") and any(interval.phase == "auction" for interval in intervals):
         return Reason.IN_AUCTION, "orders only collect until the auction's end; nothing can trade at once"
-    refusal = _refuse_form(command, area)
-    if refusal is not None:
-        return refusal
-    if command.time_in_force == "until" and command.until_ms <= engine.now_ms:
-        return Reason.EXPIRED, f"in force until {command.until_ms}, and it is {engine.now_ms}"
-    terms = [refuse_terms(command, area, account, each, command.direction, command.side, right, 0, 0) for each in intervals]
-    return _earliest(terms)
+    return _refuse_form(command, area)
 
 
 def _earliest(refusals: list[Refusal | None]) -> Refusal | None:

@@ -33,13 +33,14 @@ class Withholding(msgspec.Struct, eq=False, gc=False):
 class Interval:
     """One delivery period: its lines share one ledger and the headroom of one set of rows.
 
-    `marks` are the purchases that freed headroom may have unblocked. `last_price_mct` is that of each book's last trade,
+    `marks` are the purchases that freed headroom may have unblocked; `before` is where a walk leaves the residuals that it
+    found. `last_price_mct` is that of each book's last trade,
     `anchor_mct` that of its first since continuous trading began. `requests` and `trades` count by customer; `version` counts whatever
     may help a block order; `settings` are the operator's devices as the rows assume them.
     """
 
     __slots__ = (
-        "anchor_mct", "area", "arrivals", "buys", "headroom", "last_price_mct", "ledger", "marks", "operator_rights", "owners", "phase",
+        "anchor_mct", "area", "arrivals", "before", "buys", "headroom", "is_marked", "last_price_mct", "ledger", "marks", "owners", "phase",
         "remembered", "requests", "row_largest", "rows_hash", "scratch", "sells", "settings", "start_ms", "trades", "version", "withheld",
     )  # fmt: skip
 
@@ -54,6 +55,7 @@ class Interval:
         self.buys, self.sells = (Lines(area.name, start_ms, side, n) for side in SIDES)
         self.owners = np.tile(np.arange(n, dtype=np.int64), 2)
         self.marks = np.zeros(2 * n, dtype=np.int8)
+        self.is_marked = False
         self.arrivals = 0
         self.version = 0
         self.remembered: list[tuple[Account, str]] = []
@@ -67,7 +69,7 @@ class Interval:
     def _measure_rows(self) -> None:
         columns = self.headroom.polytope.columns
         self.row_largest = columns.max(axis=0, initial=0).astype(np.int64)
-        self.scratch = np.zeros(max(1, columns.shape[1]), dtype=np.int64)
+        self.scratch, self.before = np.zeros((2, columns.shape[1]), dtype=np.int64)
 
     @property
     def is_closed(self) -> bool:
@@ -84,14 +86,16 @@ class Interval:
 
     def mark_all(self) -> None:
         self.marks.fill(1)
+        self.is_marked = True
         self.version += 1
 
     def freed(self, before: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
         """Marks what may be unblocked, given the residuals before a change."""
-        search.mark(
+        found = search.mark(
             self.headroom.columns, before, self.headroom.residual, self.row_largest, self.buys.heads, self.area.settings.lot_w,
             self.area.at_rates, self.marks,
         )  # fmt: skip
+        self.is_marked = self.is_marked or found
         self.version += 1
 
     def rest(self, order: Order, arrival: int | None = None) -> None:
@@ -187,13 +191,10 @@ class Area:
         self.failsafe_w = [t.failsafe_export_w for t in terms] + [t.failsafe_import_w for t in terms]
         self.rows: dict[str, Polytope] = {}
         self.intervals: dict[int, Interval] = {}
+        self.at_rates = settings.matching == "exchange_rate"
         self.blocks: list[Order] = []
         self.suspended: dict[str | None, str] = {}
         self.settled_mct = [0] * (len(terms) + 1)
-
-    @property
-    def at_rates(self) -> bool:
-        return self.settings.matching == "exchange_rate"
 
     def right(self, position: int, direction: Direction) -> int:
         return position if direction == "export" else position + len(self.terms)

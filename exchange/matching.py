@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exchange.engine import Engine
 
 NOT_BARRED = -1
-_out = np.zeros(3, dtype=np.int64)
+_out = np.zeros(4, dtype=np.int64)
 
 
 class Fill(NamedTuple):
@@ -44,10 +44,11 @@ class Fill(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """What a walk traded, whether it ended at an order of the same customer, and the row that blocks more, with whom."""
+    """What a walk traded, whether it ended at an order of the same customer, and the line (or -1) that it crosses and cannot trade with."""
 
     fills: list[Fill]
     met_own: bool
+    crossed: int
 
 
 class Undo:
@@ -92,8 +93,9 @@ def walk(area: Area, interval: Interval, taker: Order, shut: int, undo: Undo | N
 def _walk_one_to_one(area: Area, interval: Interval, taker: Order, shut: int, undo: Undo | None, passes_own: bool) -> Walk:
     n, headroom, is_buy = len(area.terms), interval.headroom, taker.line.side == "buy"
     fills: list[Fill] = []
+    _out[search.FILLS] = 0
     if taker.right >= 2 * n or (shut >> (taker.right // n)) & 1:
-        return Walk(fills, False)  # an operator's order has no book of its own here
+        return Walk(fills, False, -1)  # an operator's order has no book of its own here
     against = interval.sells if is_buy else interval.buys
     allows = area.settings.self_trade == "allow"
     own = (interval.owners[: 2 * n] == taker.account.position).astype(np.int8) if passes_own and not allows else None
@@ -102,36 +104,37 @@ def _walk_one_to_one(area: Area, interval: Interval, taker: Order, shut: int, un
         passed = np.zeros(2 * n, dtype=np.int8) if own is None else own.copy()
         found = search.one_to_one()(
             headroom.columns, headroom.residual, against.heads, interval.owners, passed, taker.right, is_buy, taker.price_mct, taker.open_w,
-            area.settings.lot_w, barred, n, _out,
+            area.settings.lot_w, barred, n, interval.before, _out,
         )  # fmt: skip
         if found != search.PAIR:
-            return Walk(fills, found == search.OWN)
-        right, quantity, _ = _out.tolist()
+            return Walk(fills, found == search.OWN, int(_out[0]) if found == search.NOTHING else -1)
+        right, quantity, _, _ = _out.tolist()
         fills.append(_fill(area, interval, taker, against.lines[right].first, quantity, quantity, undo))
-    return Walk(fills, False)
+    return Walk(fills, False, -1)
 
 
 def _walk_at_rates(area: Area, interval: Interval, taker: Order, shut: int, undo: Undo | None) -> Walk:
     n, headroom, is_buy, lot = len(area.terms), interval.headroom, taker.line.side == "buy", area.settings.lot_w
     fills: list[Fill] = []
+    _out[search.FILLS] = 0
     if taker.right < 2 * n and (shut >> (taker.right // n)) & 1:
-        return Walk(fills, False)
+        return Walk(fills, False, -1)
     against, find = (interval.sells, search.seller_at_rates()) if is_buy else (interval.buys, search.buyer_at_rates())
     barred = NOT_BARRED if area.settings.self_trade == "allow" else taker.account.position
     while taker.open_w:
         found = find(
             headroom.columns, headroom.residual, interval.row_largest, against.heads, interval.owners, taker.right, taker.price_mct,
-            taker.open_w, lot, barred, shut, n, interval.scratch, _out,
+            taker.open_w, lot, barred, shut, n, interval.scratch, interval.before, _out,
         )  # fmt: skip
         if found == search.NOTHING:
-            break
-        right, bought, sold = _out.tolist()
+            return Walk(fills, False, int(_out[0]))
+        right, bought, sold, _ = _out.tolist()
         if found == search.LEFTOVER:
             taker.open_w -= bought
             fills.append(Fill(None, bought, 0, taker.open_w, 0, 0, 0, 0))
         else:
             fills.append(_fill(area, interval, taker, against.lines[right].first, bought, sold, undo))
-    return Walk(fills, False)
+    return Walk(fills, False, -1)
 
 
 def _fill(area: Area, interval: Interval, taker: Order, maker: Order, bought_w: int, sold_w: int, undo: Undo | None) -> Fill:
@@ -269,18 +272,19 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
     """Walks with an order that stands in no line, tells what came of it, and lets the rest of it rest, or cancels that."""
     base, shut = engine.sequence, engine.shut(area.name, interval.start_ms)
     wanted, arrival = taker.open_w, taker.arrival or None
-    before = interval.headroom.residual.copy()
     undo = Undo(interval) if time_in_force == "fok" else None
     done = walk(area, interval, taker, shut, undo)
+    if time_in_force not in ("ioc", "fok") and not done.fills and done.crossed < 0 and not done.met_own:
+        return interval.rest(taker, arrival)
     traded = sum(_part(taker, fill) for fill in done.fills)
     if undo is not None and taker.open_w:
-        _tell_blocked(area, interval, taker, wanted, traded, shut, base, events, alone=True) if not done.met_own else None
+        _tell_blocked(area, interval, taker, done.crossed, wanted, traded, base, events, alone=True)
         undo.take_back()
         taker.open_w = wanted
         return end(interval, taker, "self_trade" if done.met_own else "fok", base, events)
     book_walk(area, interval, taker, done, base, events)
-    if taker.open_w and not done.met_own:
-        _tell_blocked(area, interval, taker, wanted, traded, shut, base, events)
+    if taker.open_w and done.crossed >= 0:
+        _tell_blocked(area, interval, taker, done.crossed, wanted, traded, base, events)
     if 0 < taker.open_w < area.settings.lot_w:
         end(interval, taker, "remainder", base, events)
     elif taker.open_w and done.met_own:
@@ -290,7 +294,7 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
     elif taker.open_w:
         interval.rest(taker, arrival)
     if done.fills:
-        interval.freed(before)
+        interval.freed(interval.before)
     return pause(area, interval, base, events)
 
 
@@ -315,50 +319,38 @@ def pause(area: Area, interval: Interval, base: int, events: list[Event]) -> Non
 def wake(engine: Engine, area: Area, interval: Interval, events: list[Event]) -> None:
     """Matches the marked purchases again, the best-priced first, until nothing that was freed can be used."""
     n = len(area.terms)
-    while interval.phase == "continuous" and not engine.halts_all(area.name, interval.start_ms):
+    while interval.is_marked and interval.phase == "continuous" and not engine.halts_all(area.name, interval.start_ms):
         shut = engine.shut(area.name, interval.start_ms)
         right = search.next_marked(interval.marks, interval.buys.heads, n, shut)
         if right < 0:
+            interval.is_marked = False
             return
         order = interval.buys.lines[right].first
         interval.take_out(order)
         meet(engine, area, interval, order, "gate", events)
         if not order.is_live:
             interval.marks[right] = 1  # the next in its line
+            interval.is_marked = True
 
 
 # --- blocked ------------------------------------------------------------------------------------------------------
 
 
 def _tell_blocked(
-    area: Area, interval: Interval, taker: Order, wanted_w: int, traded_w: int, shut: int, base: int, events: list[Event], *,
+    area: Area, interval: Interval, taker: Order, crossed: int, wanted_w: int, traded_w: int, base: int, events: list[Event], *,
     alone: bool = False,
 ) -> None:  # fmt: skip
-    other = _crossed(area, interval, taker, shut)
-    if other is None:
+    if crossed < 0:
         return
-    row = blocking_row(area, interval, *((taker, other) if taker.line.side == "buy" else (other, taker)))
+    is_buy = taker.line.side == "buy"
+    other = (interval.sells if is_buy else interval.buys).lines[crossed].first
+    row = blocking_row(area, interval, *((taker, other) if is_buy else (other, taker)))
     if row is None:
         return
     if taker.told_row != row:
         events.append(_blocked(area, interval, taker, row, wanted_w, traded_w, base + len(events) + 1))
     if other.told_row != row and not alone:
         events.append(_blocked(area, interval, other, row, other.open_w, 0, base + len(events) + 1))
-
-
-def _crossed(area: Area, interval: Interval, taker: Order, shut: int) -> Order | None:
-    n, is_buy = len(area.terms), taker.line.side == "buy"
-    against = interval.sells if is_buy else interval.buys
-    barred = NOT_BARRED if area.settings.self_trade == "allow" else taker.account.position
-    if area.at_rates:
-        start, stop = 0, len(against.lines)
-    elif taker.right < 2 * n:
-        start = taker.right // n * n
-        stop = start + n
-    else:
-        return None
-    right = search.crossed(against.heads, interval.owners, start, stop, is_buy, taker.price_mct, barred, n, shut)
-    return None if right < 0 else against.lines[right].first
 
 
 def blocking_row(area: Area, interval: Interval, buyer: Order, seller: Order) -> int | None:

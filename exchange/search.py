@@ -2,7 +2,9 @@
 
 It reads the rows (`columns`, `residual`) and, for each side of an interval, `heads`: price, shown watts and arrival of the first
 order of every line, by right; a price of NONE where the line is empty. A pair that is found is booked in `residual` at once.
-Answers lie in `out`: right, watts bought, watts sold. All loops run over rights and rows, never over orders.
+Answers lie in `out`: right, watts bought, watts sold; where nothing trades, the right of the best-priced line that is crossed in plain
+price all the same, or -1. `before` receives the residuals as they were before the first fill of a walk (`out[FILLS]` counts them; the
+caller begins with 0). All loops run over rights and rows, never over orders.
 
 No overflow: columns and watts are below 2^31, residuals in [0, 2^44], a rate at most 2^22, so every product is below 2^62; where a
 slope times a quantity could be more, doubles decide only whether the exact division is needed.
@@ -25,12 +27,13 @@ RATE_BITS = 16
 RATE_MAX = 64  # and at most the lot: so the first order of a line always has enough for one watt of a buyer
 WATTS_MAX = 2**31 - 1
 NOTHING, PAIR, LEFTOVER, OWN = 0, 1, 2, 3
+RIGHT, BOUGHT, SOLD, FILLS = 0, 1, 2, 3
 Integers = npt.NDArray[np.int64]
 Columns = npt.NDArray[np.int32]
 
 _STATE = "int64(int32[:, ::1], int64[::1], "
-_ONE_TO_ONE = _STATE + "int64[:, ::1], int64[::1], int8[::1]" + 7 * ", int64" + ", int64[::1])"
-_AT_RATES = _STATE + "int64[::1], int64[:, ::1], int64[::1]" + 7 * ", int64" + ", int64[::1], int64[::1])"
+_ONE_TO_ONE = _STATE + "int64[:, ::1], int64[::1], int8[::1]" + 7 * ", int64" + ", int64[::1], int64[::1])"
+_AT_RATES = _STATE + "int64[::1], int64[:, ::1], int64[::1]" + 7 * ", int64" + ", int64[::1], int64[::1], int64[::1])"
 
 
 @cache
@@ -51,24 +54,47 @@ def buyer_at_rates() -> Any:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _one_to_one(
     columns: Columns, residual: Integers, heads: Integers, owners: Integers, passed: npt.NDArray[np.int8],
-    right: int, is_buy: int, price: int, wanted: int, lot: int, barred: int, n: int, out: Integers,
+    right: int, is_buy: int, price: int, wanted: int, lot: int, barred: int, n: int, before: Integers, out: Integers,
 ) -> Any:  # fmt: skip
-    """The next secure pair within one direction; lines that the network blocks are passed over, and stay so in this walk."""
-    start = right // n * n
-    while True:
-        best = _first_crossing(heads, passed, start, start + n, is_buy, price)
-        if best < 0:
-            return NOTHING
+    """The next secure pair within one direction; lines that the network blocks are passed over, and stay so until something trades."""
+    start, blocking = right // n * n, -1
+    best = _first_crossing(heads, passed, start, start + n, is_buy, price)
+    crossed_line = best
+    while best >= 0:
         if owners[best] == barred:
-            out[0] = best
             return OWN
-        quantity = min(wanted, heads[SHOWN, best])
         buyer, seller = (right, best) if is_buy else (best, right)
-        quantity = _book_secure(columns[buyer], columns[seller], residual, quantity, lot)
-        if quantity > 0:
-            out[0], out[1], out[2] = best, quantity, quantity
+        quantity = min(np.int64(wanted), heads[SHOWN, best])
+        blocking = _blocking(columns[buyer], columns[seller], residual, min(lot, quantity), blocking)
+        if blocking < 0:
+            _keep(residual, before, out)
+            quantity = _book_secure(columns[buyer], columns[seller], residual, quantity, lot)
+            out[RIGHT], out[BOUGHT], out[SOLD] = best, quantity, quantity
+            out[FILLS] += 1
             return PAIR
         passed[best] = 1
+        best = _first_crossing(heads, passed, start, start + n, is_buy, price)
+    out[RIGHT] = crossed_line
+    return NOTHING
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _blocking(take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], residual: Integers, least: int, likely: int) -> Any:
+    """A row that has no room for the least of a one-to-one trade, -1 where there is none. The likely one is asked first."""
+    if likely >= 0 and (np.int64(take[likely]) - np.int64(give[likely])) * least > max(residual[likely], 0):
+        return likely
+    for row in range(residual.shape[0]):
+        needed = (np.int64(take[row]) - np.int64(give[row])) * least
+        if needed > 0 and needed > residual[row]:
+            return row
+    return -1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _keep(residual: Integers, before: Integers, out: Integers) -> None:
+    if out[FILLS] == 0:
+        for row in range(residual.shape[0]):
+            before[row] = residual[row]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -108,15 +134,23 @@ def _tight(take: npt.NDArray[np.int32], residual: Integers, lot: int, rows: Inte
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _rate(take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], rows: Integers, count: int, lot: int) -> Any:
-    """Watts of the seller for one of the buyer, in 2^-16, over the tight rows; 0 where there is none."""
+def _rate(
+    take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], residual: Integers, rows: Integers, count: int, lot: int, ask: int, bid: int
+) -> Any:
+    """Watts of the seller for one of the buyer, in 2^-16, over the rows that are tight for it; 0 where there is none, or the bid does
+    not pay for what is asked. Seen by products, before the divisions: most pairs end there."""
+    for i in range(count):
+        row = rows[i]
+        taken, given = np.int64(take[row]), np.int64(give[row])
+        if residual[row] < taken * lot and (given == 0 or ask * taken > bid * given):
+            return np.int64(0)
     rate = np.int64(0)
     for i in range(count):
-        given = np.int64(give[rows[i]])
-        if given == 0:
-            return np.int64(0)
-        rate = max(rate, ((np.int64(take[rows[i]]) << RATE_BITS) + given - 1) // given)
-    return rate if rate <= min(lot, RATE_MAX) << RATE_BITS else np.int64(0)
+        row = rows[i]
+        taken, given = np.int64(take[row]), np.int64(give[row])
+        if residual[row] < taken * lot:
+            rate = max(rate, ((taken << RATE_BITS) + given - 1) // given)
+    return rate if rate <= min(lot, RATE_MAX) << RATE_BITS and ask * rate <= bid << RATE_BITS else np.int64(0)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -146,39 +180,44 @@ def book_at_rate(
     given = (limited * rate + (1 << RATE_BITS) - 1) >> RATE_BITS
     for row in range(m):
         residual[row] += np.int64(give[row]) * given - np.int64(take[row]) * limited
-    out[1], out[2] = limited, given
+    out[BOUGHT], out[SOLD] = limited, given
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _seller_at_rates(
     columns: Columns, residual: Integers, _row_largest: Integers, heads: Integers, owners: Integers,
-    buyer: int, price: int, wanted: int, lot: int, barred: int, shut: int, n: int, rows: Integers, out: Integers,
+    buyer: int, price: int, wanted: int, lot: int, barred: int, shut: int, n: int, rows: Integers, before: Integers, out: Integers,
 ) -> Any:  # fmt: skip
     """What a purchase takes next: left-over headroom, else the seller with the least effective price that accepts."""
     take = columns[buyer]
     count = _tight(take, residual, lot, rows)
     if count == 0:
+        _keep(residual, before, out)
         room = _room(take, residual)
         quantity = wanted if room >= wanted else room - room % lot
         for row in range(residual.shape[0]):
             residual[row] -= np.int64(take[row]) * quantity
-        out[0], out[1], out[2] = -1, quantity, 0
+        out[RIGHT], out[BOUGHT], out[SOLD] = -1, quantity, 0
+        out[FILLS] += 1
         return LEFTOVER
     best, best_cost, best_rate = -1, np.int64(0), np.int64(0)
     for line in range(heads.shape[1]):
         offered = heads[PRICE, line]
         if offered == NONE or owners[line] == barred or _is_shut(line, n, shut):
             continue
-        rate = _rate(take, columns[line], rows, count, lot)
-        if rate == 0 or offered * rate > np.int64(price) << RATE_BITS:
+        rate = _rate(take, columns[line], residual, rows, count, lot, offered, np.int64(price))
+        if rate == 0:
             continue
         cost = (offered * rate + (1 << RATE_BITS) - 1) >> RATE_BITS
         if best < 0 or cost < best_cost or (cost == best_cost and heads[ARRIVAL, line] < heads[ARRIVAL, best]):
             best, best_cost, best_rate = line, cost, rate
     if best < 0:
+        out[RIGHT] = crossed(heads, owners, 0, heads.shape[1], 1, price, barred, n, shut)
         return NOTHING
     quantity = min(np.int64(wanted), (heads[SHOWN, best] << RATE_BITS) // best_rate)
-    out[0] = best
+    _keep(residual, before, out)
+    out[RIGHT] = best
+    out[FILLS] += 1
     book_at_rate(take, columns[best], residual, best_rate, quantity, lot, out)
     return PAIR
 
@@ -186,27 +225,28 @@ def _seller_at_rates(
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _buyer_at_rates(
     columns: Columns, residual: Integers, row_largest: Integers, heads: Integers, owners: Integers,
-    seller: int, price: int, wanted: int, lot: int, barred: int, shut: int, n: int, rows: Integers, out: Integers,
+    seller: int, price: int, wanted: int, lot: int, barred: int, shut: int, n: int, rows: Integers, before: Integers, out: Integers,
 ) -> Any:  # fmt: skip
     """The purchase that brings a sale the most for one of its watts, and accepts the rate."""
-    candidates = _possibly_tight(residual, row_largest, lot, rows)
-    own = np.empty(candidates, dtype=np.int64)
+    count = _possibly_tight(residual, row_largest, lot, rows)
     best, best_value, best_rate = -1, np.int64(0), np.int64(0)
     for line in range(heads.shape[1]):
         bid = heads[PRICE, line]
         if bid == NONE or owners[line] == barred or _is_shut(line, n, shut):
             continue
-        count = _tight_of(columns[line], residual, lot, rows, candidates, own)
-        rate = _rate(columns[line], columns[seller], own, count, lot)
-        if rate == 0 or price * rate > bid << RATE_BITS or np.int64(wanted) << RATE_BITS < rate:
+        rate = _rate(columns[line], columns[seller], residual, rows, count, lot, np.int64(price), bid)
+        if rate == 0 or np.int64(wanted) << RATE_BITS < rate:
             continue
         value = (bid << RATE_BITS) // rate
         if best < 0 or value > best_value or (value == best_value and heads[ARRIVAL, line] < heads[ARRIVAL, best]):
             best, best_value, best_rate = line, value, rate
     if best < 0:
+        out[RIGHT] = crossed(heads, owners, 0, heads.shape[1], 0, price, barred, n, shut)
         return NOTHING
     quantity = min(heads[SHOWN, best], (np.int64(wanted) << RATE_BITS) // best_rate)
-    out[0] = best
+    _keep(residual, before, out)
+    out[RIGHT] = best
+    out[FILLS] += 1
     book_at_rate(columns[best], columns[seller], residual, best_rate, quantity, lot, out)
     return PAIR
 
@@ -217,16 +257,6 @@ def _possibly_tight(residual: Integers, row_largest: Integers, lot: int, rows: I
     for row in range(residual.shape[0]):
         if residual[row] < row_largest[row] * lot:
             rows[count] = row
-            count += 1
-    return count
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _tight_of(take: npt.NDArray[np.int32], residual: Integers, lot: int, rows: Integers, candidates: int, own: Integers) -> Any:
-    count = 0
-    for i in range(candidates):
-        if residual[rows[i]] < np.int64(take[rows[i]]) * lot:
-            own[count] = rows[i]
             count += 1
     return count
 
@@ -273,8 +303,9 @@ def crossed(heads: Integers, owners: Integers, start: int, stop: int, is_buy: in
 def mark(
     columns: Columns, before: Integers, after: Integers, row_largest: Integers, heads: Integers, lot: int, at_rates: int,
     marks: npt.NDArray[np.int8],
-) -> None:  # fmt: skip
-    """Marks the purchases that a rise of residuals may unblock."""
+) -> Any:  # fmt: skip
+    """Marks the purchases that a rise of residuals may unblock; whether there are any."""
+    found = False
     for row in range(after.shape[0]):
         if after[row] <= before[row] or before[row] >= row_largest[row] * lot:
             continue
@@ -282,6 +313,8 @@ def mark(
             need = np.int64(columns[line, row]) * lot
             if heads[PRICE, line] != NONE and before[row] < need and (not at_rates or after[row] >= need):
                 marks[line] = 1
+                found = True
+    return found
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
