@@ -149,26 +149,22 @@ class Exchange:
         n = len(self.networks[MOST].customers)
         exports, imports = limits_w[:n].sum(), limits_w[n:].sum()
         lowest, highest = self._tangents(LEAST).min(axis=1, initial=np.inf), self._tangents(MOST).max(axis=1, initial=0.0)
-        with_losses = [
-            max(0.0, most[i] - most[0] - float(used @ tangent)) / total if total else 0.0
-            for i, used, tangent, total in (
-                (1, limits_w[:n], self._tangents(MOST)[0], exports),
-                (2, limits_w[n:], self._tangents(MOST)[1], imports),
-            )
-        ]
-        spare = CUSHION * (abs(most[0]) + abs(least[0])) + 1e-4 * (exports + imports)
+        tangents, used, totals = self._tangents(MOST), (limits_w[:n], limits_w[n:]), (exports, imports)
+        losses = [max(0.0, most[1 + i] - most[0] - float(used[i] @ tangents[i])) / totals[i] if totals[i] else 0.0 for i in (0, 1)]
         least_e, least_i = ((1 - CUSHION) * slope if np.isfinite(slope) else 0.0 for slope in lowest)
-        most_e, most_i = (slope + (1 + CUSHION) * losses for slope, losses in zip(highest, with_losses, strict=True))
-        return ReactiveBand(*(float(figure) for figure in (least[0] - spare, most[0] + spare, least_e, most_e, least_i, most_i)))
+        most_e, most_i = (slope + (1 + CUSHION) * loss for slope, loss in zip(highest, losses, strict=True))
+        spare = CUSHION * (abs(most[0]) + abs(least[0])) + 1e-4 * (exports + imports)
+        low, high = least[0] - least_i * least[3] - spare, most[0] + spare  # power that is drawn when idle has no slope
+        return ReactiveBand(*(float(figure) for figure in (low, high, least_e, most_e, least_i, most_i)))
 
-    def _corners(self, limits_w: Floats, end: int) -> tuple[float, float, float]:
-        """Reactive power drawn when idle, at all exports and at all imports: the extreme over the range's ends."""
+    def _corners(self, limits_w: Floats, end: int) -> tuple[float, float, float, float]:
+        """Reactive power drawn when idle, at all exports and at all imports, extreme over the range's ends; active power when idle."""
         network, n = self.networks[end], len(limits_w) // 2
         passive = np.array([(min(max(0, p.low_w), p.high_w), p.high_w, p.low_w) for p in network.passives]).reshape(-1, 3)
         points = np.hstack([np.array([0 * limits_w[:n], limits_w[:n], -limits_w[n:]]), passive.T])
-        found = np.array([self.drawn_va(points, pu, end).imag for pu in (network.interface_min_pu, network.interface_max_pu)])
-        worst = found.max(axis=0) if end == MOST else found.min(axis=0)
-        return float(worst[0]), float(worst[1]), float(worst[2])
+        found = np.array([self.drawn_va(points, pu, end) for pu in (network.interface_min_pu, network.interface_max_pu)])
+        worst = found.imag.max(axis=0) if end == MOST else found.imag.min(axis=0)
+        return float(worst[0]), float(worst[1]), float(worst[2]), float(found.real[:, 0].max())
 
     def _tangents(self, end: int) -> Floats:
         """Reactive power by watt exported and imported [2, n_customers], infinite or zero where somebody has no such right."""
