@@ -89,8 +89,7 @@ class Engine:
         events.append(accepted)
         account.receipts[command.request_id] = Receipt(command, accepted, order)
         interval.remembered.append((account, command.request_id))
-        if area.settings.requests_free:
-            interval.requests[account.position] += 1
+        interval.requests[account.position] += 1
         for each in intervals:
             (each.ledger.wanted_w if command.side == "buy" else each.ledger.offered_w)[right] += command.quantity_w
         if command.intervals > 1:
@@ -136,7 +135,8 @@ class Engine:
         area, account, order = found
         interval, line = area.intervals[order.line.interval_ms], order.line
         traded = order.quantity_w - order.open_w
-        refusal = guards.refuse_stopped(self, area, account, interval, line.direction)
+        concerned = [interval] if order.intervals == 1 else [area.intervals[start] for start in area.spanned(order)]
+        refusal = guards.earliest([guards.refuse_stopped(self, area, account, each, line.direction) for each in concerned])
         if refusal is None and order.intervals > 1:
             refusal = Reason.BLOCK_ORDER, "an order over several intervals is cancelled and placed anew"
         if refusal is None:
@@ -169,8 +169,7 @@ class Engine:
             order.shown_w if keeps else order.next_shown_w(),
         )  # fmt: skip
         events.append(replaced)
-        if area.settings.requests_free:
-            interval.requests[order.account.position] += 1
+        interval.requests[order.account.position] += 1
         if keeps:
             return
         if interval.phase == "auction":

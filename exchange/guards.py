@@ -30,7 +30,7 @@ def refuse_place(engine: Engine, command: Place, area: Area, account: Account, i
     if len(intervals) == 1:
         return refuse_terms(command, area, account, first, command.direction, command.side, right, 0, 0)
     terms = [refuse_terms(command, area, account, each, command.direction, command.side, right, 0, 0) for each in intervals]
-    return _earliest(terms)
+    return earliest(terms)
 
 
 def _refuse_circumstances(engine: Engine, command: Place, area: Area, account: Account, intervals: list[Interval]) -> Refusal | None:
@@ -39,7 +39,7 @@ def _refuse_circumstances(engine: Engine, command: Place, area: Area, account: A
         return Reason.GATE_CLOSED, f"trading of interval {next(i.start_ms for i in intervals if i.is_closed)} has ended"
     if any(interval.phase == "announced" for interval in intervals):
         return Reason.NOT_YET_OPEN, f"interval {next(i.start_ms for i in intervals if i.phase == 'announced')} is announced only"
-    refusal = _earliest([refuse_stopped(engine, area, account, interval, command.direction) for interval in intervals])
+    refusal = earliest([refuse_stopped(engine, area, account, interval, command.direction) for interval in intervals])
     if refusal is not None:
         return refusal
     if command.time_in_force in ("ioc", "fok") and any(interval.phase == "auction" for interval in intervals):
@@ -47,7 +47,7 @@ def _refuse_circumstances(engine: Engine, command: Place, area: Area, account: A
     return _refuse_form(command, area)
 
 
-def _earliest(refusals: list[Refusal | None]) -> Refusal | None:
+def earliest(refusals: list[Refusal | None]) -> Refusal | None:
     """Of several intervals' refusals the one that comes first among the reasons."""
     found = [refusal for refusal in refusals if refusal is not None]
     return min(found, key=lambda refusal: ORDER[refusal[0]]) if found else None

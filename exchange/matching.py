@@ -215,10 +215,9 @@ def shown(order: Order, open_w: int) -> int:
 
 
 def count(area: Area, interval: Interval, orders: Iterable[Order]) -> None:
-    if area.settings.requests_free:
-        for order in orders:
-            if order.account is not area.operator:
-                interval.trades[order.account.position] += 1
+    for order in orders:
+        if order.account is not area.operator:
+            interval.trades[order.account.position] += 1
 
 
 def leg_of(
@@ -283,6 +282,7 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
         taker.open_w = wanted
         return end(interval, taker, "self_trade" if done.met_own else "fok", base, events)
     book_walk(area, interval, taker, done, base, events)
+    taker.shown_w = 0 if done.fills else taker.shown_w
     if taker.open_w and done.crossed >= 0:
         _tell_blocked(area, interval, taker, done.crossed, wanted, traded, base, events)
     if 0 < taker.open_w < area.settings.lot_w:
@@ -326,7 +326,9 @@ def wake(engine: Engine, area: Area, interval: Interval, events: list[Event]) ->
             interval.is_marked = False
             return
         order = interval.buys.lines[right].first
+        shown_w = order.shown_w
         interval.take_out(order)
+        order.shown_w = shown_w
         meet(engine, area, interval, order, "gate", events)
         if not order.is_live:
             interval.marks[right] = 1  # the next in its line

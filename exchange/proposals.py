@@ -213,8 +213,8 @@ def uncross(engine: Engine, command: Uncross, events: list[Event]) -> None:
 def _refuse_uncross(engine: Engine, area: Area, interval: Interval, command: Uncross) -> Refusal | None:
     if interval.is_closed:
         return Reason.GATE_CLOSED, f"trading of interval {interval.start_ms} has ended"
-    if engine.shut(area.name, interval.start_ms):
-        return Reason.HALTED, "a book of the interval is halted"
+    if interval.phase == "frozen" or engine.shut(area.name, interval.start_ms):
+        return Reason.HALTED, "the interval is frozen, or a book of it is halted"
     if command.rows_hash != interval.rows_hash:
         return Reason.STALE_ROWS, f"made for rows {command.rows_hash}, and {interval.rows_hash} are in force"
     if interval.phase != ("auction" if command.ends_auction else "continuous"):
@@ -275,11 +275,10 @@ def _uncross(area: Area, interval: Interval, command: Uncross, dealt: Deal, is_p
     events.append(Uncrossed(base + len(events) + 1, area.name, interval.start_ms, is_proposal, command.ends_auction, worth))
     priced = _pricing(area, interval, command, dealt) if is_proposal else _as_bid
     operator = -sum(_cash(area, part, priced(part)) for part in dealt)
-    if command.ends_auction:
-        interval.begin_continuous()
     if dealt:
         _trade(area, interval, dealt, None, (0, 0), priced, "uncross", operator, base, events)
     if command.ends_auction:
+        interval.begin_continuous()
         reason = "the auction has ended"
         events.append(PhaseEntered(base + len(events) + 1, area.name, interval.start_ms, "continuous", reason))
     else:
