@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exchange.ledger import UNBOUNDED_W, Ledger, cash_of
+from exchange.ledger import Ledger, cash_of
 
 ALLOCATION = (5_000, 4_000, 3_000, 2_000)
 
@@ -25,6 +25,25 @@ def test_a_holding_is_allocation_raised_bought_less_sold_and_rebased() -> None:
     assert (made.raised_w[0], made.bought_w[0], made.sold_w[0], made.rebased_w[0]) == (300, 200, 100, 50)
 
 
+def test_what_is_offered_and_wanted_already_is_not_free_and_a_fill_takes_it_from_there() -> None:
+    made = ledger()
+    made.wanted_w[1], made.offered_w[1] = 700, 200
+    assert (made.sellable_w(1), made.buyable_w(1)) == (2_800, 5_300)
+    made.receive(1, 300)
+    made.give(1, 150)
+    assert (made.wanted_w[1], made.offered_w[1], made.holding_w[1]) == (400, 50, 4_150)
+
+
+def test_customers_hold_two_rights_each() -> None:
+    assert Ledger((1,) * 6, (0,) * 6, (1,) * 6).customers_rights == 6
+
+
+def test_a_purchase_may_reach_the_rating() -> None:
+    made = ledger()
+    made.wanted_w[0] = 5_000
+    made.check()
+
+
 def test_what_is_raised_can_be_sold_and_takes_from_what_can_be_bought() -> None:
     made = ledger()
     assert (made.sellable_w(1), made.buyable_w(1)) == (3_000, 6_000)
@@ -43,7 +62,7 @@ def test_the_operator_pays_what_a_customer_is_compensated() -> None:
 def test_a_right_of_the_operator_is_bounded_by_what_it_holds_and_by_no_rating() -> None:
     made = ledger()
     assert (made.customers_rights, made.add_right(700), made.add_right(0)) == (4, 4, 5)
-    assert (made.sellable_w(4), made.buyable_w(5)) == (700, UNBOUNDED_W)
+    assert (made.sellable_w(4), made.buyable_w(5)) == (700, 2**62)
     made.offered_w[4] = 700
     made.give(4, 500)
     made.check()
