@@ -17,7 +17,7 @@ from replay import options
 from replay.options import MOMENT_HELP
 
 if TYPE_CHECKING:
-    from envelopes.refresh import Plan
+    from envelopes.refresh import Plan, Progress
     from exchange.bounds import MarketSettings
     from exchange.commands import Command
     from exchange.recovery import Batch
@@ -264,6 +264,7 @@ def _journal(path: Path) -> Path:
 def _told(arguments: argparse.Namespace) -> tuple[list[Told], Log]:
     """What an exchange on the given network is told by an order log; its mistakes and its gates are said on stderr."""
     from exchange.bounds import MarketSettings
+    from gateway.show import working
     from replay.orderlog import load
     from replay.script import commands, schedule_of
 
@@ -278,7 +279,8 @@ def _told(arguments: argparse.Namespace) -> tuple[list[Told], Log]:
     if not arguments.json:
         opens, closes = schedule.open_lead_ms / MINUTE_MS, schedule.close_lead_ms / MINUTE_MS
         print(f"gates open {opens:g} and close {closes:g} minutes before delivery", file=sys.stderr)
-    ready = _plan_of(network, arguments.area, settings)
+    with working(quiet=arguments.json) as progress:
+        ready = _plan_of(network, arguments.area, settings, progress)
     return list(commands(log.entries, ready, schedule)), log
 
 
@@ -297,10 +299,10 @@ def _plan(source: str, settings: MarketSettings) -> Plan:
     return _plan_of(_network(source), "lv", settings)
 
 
-def _plan_of(network: Network, area: str, settings: MarketSettings) -> Plan:
+def _plan_of(network: Network, area: str, settings: MarketSettings, progress: Progress | None = None) -> Plan:
     from envelopes.refresh import plan
 
-    return plan(network, area, settings)
+    return plan(network, area, settings, progress)
 
 
 def _network(source: str) -> Network:

@@ -1,7 +1,9 @@
 """What a market came to, in figures, folded from its commands' events: welfare, volume, prices, what was blocked, fairness, money.
 
-* **Welfare** counts every watt that moved at the limit of the order that moved it: what buyers would have paid at most, less what
-  sellers asked at least. It needs no price, so it compares matching rules.
+* **Welfare** counts every watt that moved at what it was worth to its owner: the best limit that this order was ever given on record
+  (the highest bid, the lowest ask), what buyers would have paid at most less what sellers asked at least. Homes move their limits
+  while they wait; with one worth per order, whatever it is traded at and when, rules can be compared. **Surplus** is the same at the
+  limits of the moment.
 * **Volume** is what buyers received, in kWh of envelope (watts times the interval's length). What nobody held and was taken for
   nothing is `leftover` and counts apart, as it has no price.
 * **Crossing at the gate**: watts of orders at rest that cross in plain price, book by book, when the gate closes: the largest
@@ -13,14 +15,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from exchange import events as e
 from exchange.bounds import MS_PER_HOUR
-from exchange.commands import Cancel, Command, Replace
+from exchange.commands import Cancel, Command, Place, Replace, Sweep
 from replay.settlement import DIRECTIONS, OPERATOR, Books, Statement
 
 MCT_W_MS_PER_KWH = 1000 * MS_PER_HOUR
@@ -36,6 +38,7 @@ class Outcome(msgspec.Struct, frozen=True):
     orders: int
     trades: int
     welfare_mct: int
+    surplus_mct: int
     traded_kwh: dict[str, float]
     leftover_kwh: float
     price_mean_mct: dict[str, int | None]
@@ -55,6 +58,25 @@ class Outcome(msgspec.Struct, frozen=True):
     problems: tuple[str, ...]
 
 
+Worth = Mapping[tuple[str, str], int]  # milli-cents per kWh by (customer, order id)
+
+
+def worth_mct(tape: Iterable[Command]) -> dict[tuple[str, str], int]:
+    """The best limit that each order was given on record: the highest bid, the lowest ask."""
+    sides: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, str], int] = {}
+    for told in tape:
+        command = told.place if isinstance(told, Sweep) else told
+        if not isinstance(command, Place | Replace):
+            continue
+        key = command.customer, command.request_id if isinstance(command, Place) else command.order_id
+        if isinstance(command, Place):
+            sides[key] = command.side
+        best = max if sides.get(key) == "buy" else min
+        found[key] = best(command.price_mct, found.get(key, command.price_mct))
+    return found
+
+
 class _Terms(NamedTuple):
     side: str
     direction: str
@@ -62,16 +84,17 @@ class _Terms(NamedTuple):
 
 
 class Fold:
-    """Events in, an Outcome out. `interval_ms` is the length of the market's intervals."""
+    """Events in, an Outcome out. `interval_ms` is the length of the market's intervals, `worth_mct` what orders are worth."""
 
-    def __init__(self, interval_ms: int) -> None:
+    def __init__(self, interval_ms: int, worth_mct: Worth) -> None:
         self._interval_ms = interval_ms
+        self._worth_mct = worth_mct
         self._books = Books()
         self._statements: list[Statement] = []
         self._limits: dict[tuple[str, str, str], _Terms] = {}
         self._counts: Counter[str] = Counter()
         self._rejects: Counter[str] = Counter()
-        self._welfare = 0  # mct/kWh * W, as are payments
+        self._welfare = self._surplus = 0  # mct/kWh * W
         self._paid_mct: Counter[str] = Counter()
         self._bought_w: Counter[str] = Counter()
         self._leftover_w = self._crossing_w = self._turnover_mct = 0
@@ -110,7 +133,9 @@ class Fold:
     def _trade(self, event: e.Traded) -> None:
         self._counts["trades"] += 1
         for leg in event.legs:
-            self._welfare += leg.change_w * self._limits[event.area, leg.customer, leg.order_id].price_mct
+            limit_mct = self._limits[event.area, leg.customer, leg.order_id].price_mct
+            self._surplus += leg.change_w * limit_mct
+            self._welfare += leg.change_w * self._worth_mct.get((leg.customer, leg.order_id), limit_mct)
             self._turnover_mct += max(0, -leg.cash_mct)
             if event.kind == "leftover":
                 self._leftover_w += leg.change_w
@@ -136,6 +161,7 @@ class Fold:
             orders=self._counts["orders"],
             trades=self._counts["trades"],
             welfare_mct=self._welfare * self._interval_ms // MCT_W_MS_PER_KWH,
+            surplus_mct=self._surplus * self._interval_ms // MCT_W_MS_PER_KWH,
             traded_kwh={way: self._kwh(self._bought_w[way]) for way in DIRECTIONS},
             leftover_kwh=self._kwh(self._leftover_w),
             price_mean_mct={way: self._price_mean_mct(way) for way in DIRECTIONS},

@@ -81,6 +81,7 @@ def figures(outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
     listed: list[tuple[str, list[str]]] = [
         ("welfare, ct", [f"{one.welfare_mct / 1000:.3f}" for one in outcomes]),
         ("welfare, of the first", [f"{one.welfare_mct / first:.3f}" if first else "" for one in outcomes]),
+        ("surplus at the moment's limits, ct", [f"{one.surplus_mct / 1000:.3f}" for one in outcomes]),
         *((f"{way} limit traded, kWh", [f"{one.traded_kwh[way]:.3f}" for one in outcomes]) for way in DIRECTIONS),
         ("left over taken, kWh", [f"{one.leftover_kwh:.3f}" for one in outcomes]),
         *((f"mean price of {way}, ct/kWh", [_price(one.price_mean_mct[way]) for one in outcomes]) for way in DIRECTIONS),

@@ -195,7 +195,11 @@ class Edition:
         is_personal = isinstance(command, CustomerCommand | Suspend | Reinstate | AmendTerms)
         if not self._names or not is_personal or command.customer is None:
             return command
-        return msgspec.structs.replace(command, customer=self._names.get(command.customer, command.customer))
+        return msgspec.structs.replace(command, customer=self.name_of(command.customer))
+
+    def name_of(self, customer: str) -> str:
+        """Who stands for this customer."""
+        return self._names.get(customer, customer)
 
     # --- auctions -------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from exchange.codec import CorruptRecordError, decode_command
 from exchange.commands import Command, OpenArea
 from exchange.engine import Engine
 from exchange.journal import Journal, JournalError
-from replay.outcome import Fold, Outcome
+from replay.outcome import Fold, Outcome, worth_mct
 from replay.variants import Edition, Solver, Variant, VariantError
 from riskcheck.headroom import warm
 
@@ -47,7 +47,8 @@ def run(
     """One variant from beginning to end; `on_command` hears how many of the tape's commands are done. Raises VariantError."""
     recorded = opening_of(tape)
     edition = Edition(variant, recorded, (solver or _proposer)(), plan_of)
-    engine, fold, began_s = Engine(), Fold(recorded.settings.interval_ms), time.perf_counter()
+    worth = {(edition.name_of(customer), order_id): price for (customer, order_id), price in worth_mct(tape).items()}
+    engine, fold, began_s = Engine(), Fold(recorded.settings.interval_ms, worth), time.perf_counter()
     for done, told in enumerate(tape):
         for command in edition.commands(told, engine):
             fold.take(command, engine.apply(command))

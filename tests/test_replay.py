@@ -192,7 +192,8 @@ def test_a_log_is_imported_settled_exported_and_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cli, "_network", cache(load))
-    monkeypatch.setattr(cli, "_plan_of", cache(cli._plan_of))
+    planned = cache(cli._plan_of)
+    monkeypatch.setattr(cli, "_plan_of", lambda network, area, settings, progress=None: planned(network, area, settings))
     log, journal, tables = tmp_path / "log.csv", tmp_path / "j.sqlite", tmp_path / "tables"
     names = [customer.id for customer in cli._network("cigre-lv").customers]
     log.write_text(
