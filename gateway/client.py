@@ -8,9 +8,8 @@
         async for filled in fills: ...
 
 What it takes care of: TCP_NODELAY; reconnects; a Last Will that cancels all orders when the connection dies; heartbeats; resending
-what was not answered, under the same id, which the exchange answers with the first answer; dropping what MQTT delivers twice, by
-sequence; an envelope that only moves forward; the failsafe where no envelope covers a moment. After each reconnect `status()` is
-asked, so `last_status` says what is really open and held.
+what was not answered, under the same id, which the exchange answers with the first answer; and what arrives (`heard.py`). After each
+reconnect `status()` is asked, so `last_status` says what is really open and held.
 
 What it cannot know: whether the exchange acted, or will act, on a request that was never answered (`NoAnswerError`): ask `status()`,
 and give `expires_ms` to what must not act late.
@@ -22,36 +21,27 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 
 from gateway import topics, wire
 from gateway.answers import HomeError, LateError, MalformedError, NoAnswerError, ThrottledError, answer_of
-from gateway.broadcast import Broadcast, Listener
+from gateway.heard import NOTHING, Heard, Limits
 from gateway.link import Link, LinkError, end
 from gateway.message import Message
 
-SEEN_MAX = 4096
 FIRST_S = 30.0
 LATENCIES_MAX = 200_000
 __all__ = ["Home", "HomeError", "LateError", "Limits", "MalformedError", "NoAnswerError", "ThrottledError"]
 
 
-class Limits(NamedTuple):
-    """Any power from -import_w to +export_w is allowed."""
+class Home(Heard):
+    """One customer's connection and what it has heard.
 
-    export_w: int
-    import_w: int
-
-
-NOTHING = Limits(0, 0)
-
-
-class Home:
-    """One customer's connection. `failsafe` holds until an envelope has arrived; set a callback (`on_...`) before entering."""
+    `failsafe` holds until an envelope has arrived; set a callback (`on_...`) before entering.
+    """
 
     def __init__(
         self,
@@ -71,40 +61,19 @@ class Home:
         keepalive_s: int = 10,
         silent_s: float = 60.0,
     ) -> None:
-        self.area = area
-        self.customer = customer
+        super().__init__(area, customer, failsafe, silent_s)
         self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_MAX)
         self.resent = 0
         self.unanswered = 0
-        self.duplicates = 0
-        self.unreadable = 0
-        self.last_sequence = 0
-        self.last_envelope: wire.Envelope | None = None
-        self.last_status: wire.StatusReport | None = None
-        self.last_device: wire.Device | None = None
-        self.state: wire.State | None = None
-        self.market: dict[tuple[int, str], wire.Book] = {}
-        self._failsafe = failsafe
         self._watch_market = watch_market
         self._cancel_on_disconnect = cancel_on_disconnect
         self._heartbeat_s = heartbeat_s
         self._timeout_s = timeout_s
         self._resend_s = resend_s
-        self._silent_s = silent_s
-        self._heard_s = time.monotonic()
         self._prefix = secrets.token_hex(4)
         self._numbered = 0
         self._pending: dict[str, tuple[asyncio.Future[wire.AnyReport], type[wire.Report] | None]] = {}
-        self._seen: dict[tuple[int, str, str, int], None] = {}
-        self._envelopes: Broadcast[wire.Envelope] = Broadcast(1)
-        self._devices: Broadcast[wire.Device] = Broadcast(1)
-        self._fills: Broadcast[wire.Filled] = Broadcast()
-        self._blocks: Broadcast[wire.Blocked] = Broadcast()
-        self._reports: Broadcast[wire.AnyReport] = Broadcast()
-        self._response_topic = topics.response(area, customer)
-        self._envelope_topic = topics.envelope(area, customer)
-        self._device_topic = topics.device(area, customer)
-        self._link = Link(host, port, user or customer, password, f"limex-{area}-{customer}", self._receive, keepalive_s)
+        self._link = Link(host, port, user or customer, password, f"limex-{area}-{customer}", self.receive, keepalive_s)
         self._ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -149,9 +118,10 @@ class Home:
             self._link.will(Message(topics.request(self.area, self.customer), wire.encode(will), 1, False))
 
     async def _connected(self) -> None:
-        wanted = [(self._response_topic, 1), (self._envelope_topic, 1), (self._device_topic, 1)]
+        wanted = [(topic, 1) for topic in self._private]
+        wanted.append((topics.views(self.area, self.customer), 1))
         if self._watch_market:
-            wanted += [(topics.state(self.area), 0), (topics.books(self.area), 0)]
+            wanted += [(topics.state(self.area), 0), (topics.market(self.area), 0)]
         await self._link.subscribe(wanted)
         if self._link.connections > 1:
             self._send(wire.Status(v=1, id=self._next_id("status")))
@@ -176,12 +146,17 @@ class Home:
         order_id: str | None = None,
         *,
         until_ms: int = 0,
+        display_w: int = 0,
+        intervals: int = 1,
         expires_ms: int | None = None,
     ) -> wire.Accepted | wire.Rejected:
-        """Places a limit order and returns the exchange's first answer; `order_id` (else a fresh one) is the order's id."""
+        """Places a limit order and returns the exchange's first answer; `order_id` (else a fresh one) is the order's id.
+
+        `display_w` > 0: so much of it is shown at a time. `intervals` > 1: the same watts in all of so many intervals, or in none.
+        """
         body = {
             "interval_ms": interval_ms, "side": side, "direction": direction, "quantity_w": quantity_w, "price_mct": price_mct,
-            "time_in_force": time_in_force, "until_ms": until_ms,
+            "time_in_force": time_in_force, "until_ms": until_ms, "display_w": display_w, "intervals": intervals,
         }  # fmt: skip
         answer: wire.Accepted | wire.Rejected = await self._ask(wire.Place, body, wire.Accepted, order_id, expires_ms)
         return answer
@@ -206,6 +181,12 @@ class Home:
         """Open orders, holdings and the last sequence, as the exchange has them."""
         answer: Any = await self._ask(wire.Status, {}, wire.StatusReport)
         assert isinstance(answer, wire.StatusReport)
+        return answer
+
+    async def view(self, interval_ms: int, direction: wire.Direction) -> wire.ViewReport | wire.Rejected:
+        """The interval's market as one's own right sees it; from now on `views` keeps it up to date, until the gate closes."""
+        body = {"interval_ms": interval_ms, "direction": direction}
+        answer: wire.ViewReport | wire.Rejected = await self._ask(wire.View, body, wire.ViewReport)
         return answer
 
     async def heartbeat(self) -> wire.Alive:
@@ -250,51 +231,7 @@ class Home:
         self._numbered += 1
         return f"{kind}-{self._prefix}-{self._numbered}"
 
-    # --- what arrives ---------------------------------------------------------------------------------------------
-
-    def _receive(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002  the link's signature
-        self._heard_s = time.monotonic()
-        try:
-            self._take(topic, payload)
-        except msgspec.DecodeError:
-            self.unreadable += 1  # of a later version, or damaged: what we can read goes on
-
-    def _take(self, topic: str, payload: bytes) -> None:
-        if topic == self._response_topic:
-            self._take_report(wire.decode_report(payload))
-        elif topic == self._envelope_topic:
-            self._take_envelope(wire.decode_envelope(payload))
-        elif topic == self._device_topic:
-            self._take_device(wire.decode_device(payload))
-        elif topic == topics.state(self.area):
-            self.state = wire.decode_state(payload)
-        else:
-            interval, direction = topic.split("/")[-2:]
-            if payload:
-                self.market[int(interval), direction] = wire.decode_book(payload)
-            else:
-                self.market.pop((int(interval), direction), None)
-
-    def _take_report(self, report: wire.AnyReport) -> None:
-        if not isinstance(report, wire.StatusReport | wire.Alive | wire.Malformed | wire.Throttled | wire.Late):
-            key = (report.sequence, type(report).__name__, report.id, getattr(report, "leg", 0))
-            if key in self._seen:
-                self.duplicates += 1
-                return
-            self._seen[key] = None
-            if len(self._seen) > SEEN_MAX:
-                del self._seen[next(iter(self._seen))]
-        self.last_sequence = max(self.last_sequence, report.sequence)
-        if isinstance(report, wire.StatusReport):
-            self.last_status = report
-        self._reports.publish(report)
-        if isinstance(report, wire.Filled):
-            self._fills.publish(report)
-        elif isinstance(report, wire.Blocked):
-            self._blocks.publish(report)
-        self._answer_pending(report)
-
-    def _answer_pending(self, report: wire.AnyReport) -> None:
+    def answered(self, report: wire.AnyReport) -> None:
         future, wanted = self._pending.get(report.id, (None, None))
         if future is None or future.done():
             return
@@ -302,79 +239,3 @@ class Home:
         is_refusal = isinstance(answer, wire.Rejected | wire.Malformed | wire.Throttled | wire.Late)
         if is_refusal or wanted is None or isinstance(answer, wanted):  # a mass cancel's `cancelled` reports quote its id, too
             future.set_result(report)
-
-    def _take_envelope(self, envelope: wire.Envelope) -> None:
-        known = self.last_envelope
-        if known is not None and envelope.sequence < known.sequence:
-            return
-        self.last_envelope = envelope
-        self._envelopes.publish(envelope)
-
-    def _take_device(self, device: wire.Device) -> None:
-        if self.last_device is None or device.sequence >= self.last_device.sequence:
-            self.last_device = device
-            self._devices.publish(device)
-
-    # --- what a home reads ----------------------------------------------------------------------------------------
-
-    @property
-    def envelope(self) -> dict[int, Limits]:
-        """Start of each live interval -> the limits in it."""
-        controls = self.last_envelope.controls if self.last_envelope is not None else ()
-        return {control.start_ms: Limits(control.opModExpLimW, control.opModImpLimW) for control in controls}
-
-    def limits(self, at_ms: int) -> Limits:
-        """What to obey at this moment of the market's clock: the interval's limits.
-
-        The failsafe where there are none, and when the exchange has not been heard for `silent_s`: what was offered may have been
-        sold meanwhile, and no sale reaches below the failsafe.
-        """
-        if self.last_envelope is None:
-            return self._failsafe
-        is_silent = time.monotonic() - self._heard_s > self._silent_s
-        for control in () if is_silent else self.last_envelope.controls:
-            if control.start_ms <= at_ms < control.start_ms + control.duration_ms:
-                return Limits(control.opModExpLimW, control.opModImpLimW)
-        return Limits(self.last_envelope.default.opModExpLimW, self.last_envelope.default.opModImpLimW)
-
-    def reactive_var(self, at_ms: int) -> int | None:
-        """The vars that the inverter is to inject (negative: absorb) at this moment of the market's clock; None: as it is configured.
-
-        Unlike the limits it stands when the exchange is not heard: the limits of others rely on it.
-        """
-        for control in self.last_device.controls if self.last_device is not None else ():
-            if control.start_ms <= at_ms < control.start_ms + control.duration_ms:
-                return control.reactive_var
-        return None
-
-    def envelopes(self) -> Listener[wire.Envelope]:
-        """The envelope as it is known, and every new one; whoever is slow gets the newest."""
-        listener = self._envelopes.listen()
-        if self.last_envelope is not None:
-            listener.put(self.last_envelope)
-        return listener
-
-    def fills(self) -> Listener[wire.Filled]:
-        return self._fills.listen()
-
-    def blocks(self) -> Listener[wire.Blocked]:
-        return self._blocks.listen()
-
-    def reports(self) -> Listener[wire.AnyReport]:
-        """Every private report, in the order of arrival, duplicates dropped."""
-        return self._reports.listen()
-
-    def on_envelope(self, callback: Callable[[wire.Envelope], None]) -> None:
-        self._envelopes.callback = callback
-
-    def on_device(self, callback: Callable[[wire.Device], None]) -> None:
-        self._devices.callback = callback
-
-    def on_fill(self, callback: Callable[[wire.Filled], None]) -> None:
-        self._fills.callback = callback
-
-    def on_blocked(self, callback: Callable[[wire.Blocked], None]) -> None:
-        self._blocks.callback = callback
-
-    def on_report(self, callback: Callable[[wire.AnyReport], None]) -> None:
-        self._reports.callback = callback

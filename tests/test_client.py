@@ -350,7 +350,7 @@ def test_an_older_envelope_that_arrives_later_is_ignored() -> None:
         for sequence, export_w in ((5, 5000), (9, 3000), (7, 4000), (9, 3000)):
             control = wire.Control(T0, 900_000, export_w, 0)
             envelope = wire.Envelope(customer="alice", sequence=sequence, issued_ms=0, default=wire.Limits(1, 2), controls=(control,))
-            alice._receive(topics.envelope(AREA, "alice"), wire.encode(envelope), False)
+            alice.receive(topics.envelope(AREA, "alice"), wire.encode(envelope), False)
         assert alice.limits(T0) == Limits(3000, 0)
 
     run(scenario)
@@ -363,9 +363,9 @@ def test_a_report_that_is_delivered_twice_or_out_of_order_counts_once() -> None:
         for sequence, leg in ((3, 0), (3, 1), (5, 0), (4, 0), (3, 0), (5, 0), (4, 0), (3, 1)):
             filled = wire.Filled(
                 sequence=sequence, leg=leg, order_id="o", interval_ms=T0, direction="export", side="buy", quantity_w=10, price_mct=1,
-                cash_mct=0, open_w=0, holding_w=0,
+                cash_mct=0, open_w=0, holding_w=0, shown_w=0, kind="pair",
             )  # fmt: skip
-            alice._receive(topics.response(AREA, "alice"), wire.encode(filled), False)
+            alice.receive(topics.response(AREA, "alice"), wire.encode(filled), False)
         await asyncio.sleep(0)  # callbacks are the event loop's to call
         assert seen == [(3, 0), (3, 1), (5, 0), (4, 0)]
         assert alice.duplicates == 4

@@ -68,6 +68,9 @@ def test_a_place_is_read_as_it_was_written() -> None:
         ({"time_in_force": "ever"}, "time_in_force"),
         ({"customer": "bob"}, "customer"),
         ({"expires_ms": -5}, "expires_ms"),
+        ({"display_w": -1}, "display_w"),
+        ({"intervals": 0}, "intervals"),
+        ({"intervals": 97}, "intervals"),
     ],
 )
 def test_a_bad_field_is_named(changes: dict[str, Any], field: str) -> None:
@@ -120,7 +123,7 @@ def test_any_object_decodes_to_a_request_or_a_malformed(changes: dict[str, Any])
 def test_reports_carry_version_type_and_sequence() -> None:
     filled = wire.Filled(
         sequence=7, leg=1, order_id="a1", interval_ms=0, direction="export", side="sell", quantity_w=10, price_mct=5, cash_mct=3, open_w=0,
-        holding_w=90,
+        holding_w=90, shown_w=0, kind="pair",
     )  # fmt: skip
     body = json.loads(wire.encode(filled))
     assert (body["v"], body["type"], body["sequence"]) == (1, "filled", 7)
@@ -138,7 +141,9 @@ def test_the_envelope_uses_the_names_that_devices_know() -> None:
 @pytest.mark.parametrize(
     ("topic", "address"),
     [
-        ("limex/v1/lv/c/alice/req", ("lv", "alice")),
+        ("limex/v1/lv/c/alice/req", ("lv", "alice", False)),
+        ("limex/v1/lv/c/alice/ask", ("lv", "alice", True)),
+        ("limex/v1/lv/op/req", None),
         ("limex/v1/lv/c/alice/rsp", None),
         ("limex/v1/lv/c/alice/req/x", None),
         ("limex/v1/lv/c/al/ice/req", None),
@@ -150,8 +155,19 @@ def test_the_envelope_uses_the_names_that_devices_know() -> None:
         ("", None),
     ],
 )
-def test_only_a_request_topic_has_a_sender(topic: str, address: tuple[str, str] | None) -> None:
+def test_only_a_request_topic_has_a_sender(topic: str, address: tuple[str, str, bool] | None) -> None:
     assert topics.parse_request(topic) == address
+
+
+def test_an_order_of_the_operator_needs_a_reason() -> None:
+    halt = {"v": 1, "type": "halt", "id": "h1", "interval_ms": 0}
+    assert wire.decode_order(json.dumps({**halt, "reason": "a storm"}).encode()) == wire.HaltOrder(
+        v=1, id="h1", interval_ms=0, reason="a storm"
+    )  # fmt: skip
+    for spoiled in (halt, {**halt, "reason": ""}):
+        answer = wire.decode_order(json.dumps(spoiled).encode())
+        assert isinstance(answer, wire.Malformed)
+        assert answer.field == "reason"
 
 
 def test_the_schemas_in_the_documentation_are_those_of_the_code() -> None:
