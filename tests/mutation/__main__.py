@@ -1,0 +1,176 @@
+"""Mutation testing of what decides: how many small mistakes are found by the recorded model and by the tests (docs/proof.md).
+
+    python -m tests.mutation --sample 30            so many mutants of each file, drawn with --seed
+    python -m tests.mutation --all                  every one
+    python -m tests.mutation --files exchange/book.py --all
+
+First the judges must be content with the files as they are. Survivors are printed with what changed; those that behave as the
+original does are in `explained.json`, with the reason, and count as explained. Exit code 0 where at least 95 % are killed and every
+survivor is explained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from tests.mutation.judging import ROOT, SURVIVED, Case, judge, judge_all
+from tests.mutation.mutants import Mutant, mutants_of
+
+FILES = (
+    "exchange/engine.py", "exchange/matching.py", "exchange/book.py", "exchange/ledger.py", "exchange/search.py", "exchange/proposals.py",
+    "exchange/blocks.py", "exchange/withhold.py", "exchange/guards.py", "riskcheck/headroom.py",
+)  # fmt: skip
+EVERY = ("tests/test_by_hand.py", "tests/test_engine.py", "tests/test_engine_network.py", "tests/test_phases.py")
+TESTS: dict[str, tuple[str, ...]] = {
+    "exchange/engine.py": (*EVERY, "tests/test_engine_rejects.py", "tests/test_engine_operator.py", "tests/test_snapshot.py"),
+    "exchange/matching.py": (*EVERY, "tests/test_engine_operator.py"),
+    "exchange/book.py": (*EVERY, "tests/test_snapshot.py"),
+    "exchange/ledger.py": ("tests/test_ledger.py", *EVERY, "tests/test_rebase_effects.py"),
+    "exchange/search.py": EVERY,
+    "exchange/proposals.py": EVERY,
+    "exchange/blocks.py": EVERY,
+    "exchange/withhold.py": (*EVERY, "tests/test_engine_operator.py"),
+    "exchange/guards.py": (*EVERY, "tests/test_engine_rejects.py"),
+    "riskcheck/headroom.py": ("tests/test_headroom.py", *EVERY),
+}  # fmt: skip
+IMPORTED_ONCE = ("numba", "numpy", "scipy.optimize", "scipy.sparse", "pytest", "hypothesis.stateful", "sortedcontainers", "osqp")
+KILLED_MIN = 0.95
+SEEDS = (1, 2)
+EXPLAINED = Path(__file__).with_name("explained.json")
+
+
+def main() -> int:
+    arguments = _arguments()
+    for name in IMPORTED_ONCE:
+        importlib.import_module(name)
+    streams = _streams(arguments)
+    tests = _content(streams, arguments)
+    drawn = [mutant for name in arguments.files for mutant in _draw(name, arguments)]
+    print(f"{len(drawn)} mutants of {len(arguments.files)} files", flush=True)
+    began, explained = time.perf_counter(), _explained()
+    counts: dict[str, Counter[str]] = {name: Counter() for name in arguments.files}
+    for mutant, verdict in judge_all(
+        drawn, lambda mutant: Case(streams, [name for name in TESTS[_name(mutant)] if name in tests]), arguments.seconds, arguments.workers
+    ):
+        how = _how(mutant, verdict, explained)
+        counts[_name(mutant)][how] += 1
+        if how == "survived" or arguments.verbose:
+            print(
+                f"{how:<9} {_name(mutant)}:{mutant.line} in {mutant.function}  {verdict}\n  - {mutant.before}\n  + {mutant.after}",
+                flush=True,
+            )
+    print(f"{time.perf_counter() - began:.0f} s")
+    return _report(counts)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--sample", type=int, default=30, help="mutants drawn of each file (default: %(default)s)")
+    parser.add_argument("--all", action="store_true", help="every mutant")
+    parser.add_argument("--seed", type=int, default=1, help="what is drawn (default: %(default)s)")
+    parser.add_argument("--files", nargs="+", default=FILES, metavar="FILE", help="some of the files only")
+    parser.add_argument("--commands", type=int, default=8_000, help="of each of the two recorded streams (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=120, help="the most that one mutant may take (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="mutants judged at once (default: %(default)s)")
+    parser.add_argument("--verbose", action="store_true", help="prints the killed ones too")
+    return parser.parse_args()
+
+
+def _name(mutant: Mutant) -> str:
+    return str(mutant.path.relative_to(ROOT))
+
+
+def _draw(name: str, arguments: argparse.Namespace) -> list[Mutant]:
+    every = mutants_of(ROOT / name)
+    drawn = every if arguments.all else Random(f"{arguments.seed} {name}").sample(every, min(arguments.sample, len(every)))
+    return sorted(drawn, key=lambda mutant: mutant.index)
+
+
+# --- the judges --------------------------------------------------------------------------------------------------
+
+
+def _streams(arguments: argparse.Namespace) -> list[list[tuple[bytes, bytes, bytes]]]:
+    """Recorded in a process of its own: this one must not import the exchange."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="limex-mutation-") as folder:
+        path = Path(folder) / "streams"
+        child = os.fork()
+        if child == 0:
+            _record(path, arguments.commands)
+        if os.waitpid(child, 0)[1] != 0:
+            raise SystemExit("the streams cannot be recorded")
+        found = msgspec.msgpack.decode(path.read_bytes(), type=list[tuple[list[tuple[bytes, bytes, bytes]], int]])
+    print(f"{sum(len(steps) for steps, _ in found)} commands recorded in {time.perf_counter() - began:.0f} s", flush=True)
+    for seed, (_, differed) in zip(SEEDS, found, strict=True):
+        if differed:
+            print(f"the model differs from the engine in seed {seed}, first at command {differed}: mutants are compared with the engine")
+    return [steps for steps, _ in found]
+
+
+def _record(path: Path, commands: int) -> None:
+    try:
+        from tests.mutation.recording import record
+
+        path.write_bytes(msgspec.msgpack.encode([record(seed, commands) for seed in SEEDS]))
+        os._exit(0)
+    finally:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        os._exit(1)
+
+
+def _content(streams: list[list[tuple[bytes, bytes, bytes]]], arguments: argparse.Namespace) -> set[str]:
+    """The tests that judge: every one must be content with the files as they are, compiled and not. Prints those that are not."""
+    for interpreted in (False, True):
+        began = time.perf_counter()
+        said = judge(None, Case(streams, []), arguments.seconds * 5, interpreted=interpreted)
+        if said != SURVIVED:
+            raise SystemExit(f"the engine itself differs from its recording ({'plain' if interpreted else 'compiled'}): {said}")
+        print(f"the engine follows them {'as plain Python' if interpreted else 'compiled'} in {time.perf_counter() - began:.1f} s")
+    names = {name for file in arguments.files for name in TESTS[file]}
+    found = {name for name in names if all(judge(None, Case([], [name]), 300, interpreted=plain) == SURVIVED for plain in (False, True))}
+    for name in sorted(names - found):
+        print(f"{name} is not content with the files as they are, and does not judge")
+    return found
+
+
+# --- the result --------------------------------------------------------------------------------------------------
+
+
+def _explained() -> set[str]:
+    return {f"{each['file']} {each['function']}: {each['before']} -> {each['after']}" for each in json.loads(EXPLAINED.read_text())}
+
+
+def _how(mutant: Mutant, verdict: str, explained: set[str]) -> str:
+    if verdict == SURVIVED:
+        return "explained" if f"{_name(mutant)} {mutant.key}" in explained else "survived"
+    return "tests" if verdict.startswith("tests/") else "no end" if verdict == "no end" else "streams"
+
+
+def _report(counts: dict[str, Counter[str]]) -> int:
+    print("file                       mutants  killed  by streams  by tests  no end  explained  survived")
+    total = Counter[str]()
+    for name, count in (*counts.items(), ("all", total)):
+        killed = count["streams"] + count["tests"] + count["no end"]
+        print(
+            f"{name:<26} {count.total():>7} {killed / max(1, count.total()):>7.1%} {count['streams']:>11} {count['tests']:>9} "
+            f"{count['no end']:>7} {count['explained']:>10} {count['survived']:>9}"
+        )
+        if name != "all":
+            total += count
+    killed = total["streams"] + total["tests"] + total["no end"]
+    return 0 if killed >= KILLED_MIN * total.total() and not total["survived"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
