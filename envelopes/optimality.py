@@ -26,9 +26,9 @@ SAME = 1e-9  # levels nearer to each other than this share are one
 
 
 def feasible(limit: Floats, share: Floats, floors: Floats, caps: Floats) -> float:
-    """By how much, as a share of a row's slack or of a watt, the answer breaks anything; 0 where nothing is broken."""
-    over = float((limit @ share - 1.0).max(initial=0.0))
-    return max(over, float((floors - limit).max(initial=0.0)), float((limit - caps).max(initial=0.0)))
+    """By how much, as a share of a row's slack or of a cap, the answer breaks anything; 0 where nothing is broken."""
+    outside = np.maximum(floors - limit, limit - caps) / np.maximum(caps, 1.0)
+    return max(float((limit @ share - 1.0).max(initial=0.0)), float(outside.max(initial=0.0)))
 
 
 def max_min_gap(limit: Floats, stopping: Stopping, share: Floats, floors: Floats, caps: Floats, weights: Floats) -> float:

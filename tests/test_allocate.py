@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
+from benchmarks import allocation as allocation_benchmark
 from envelopes.allocate import RATING, InsecureFloorsError, allocate, max_min
 from envelopes.water import water_fill
 from riskcheck.polytope import Polytope, RowLabel
@@ -181,3 +182,12 @@ def test_floors_that_fill_a_row_exactly_are_what_everybody_in_it_gets() -> None:
         assert allocation.is_proven, rule
     with pytest.raises(InsecureFloorsError, match="overload of line 0"):
         allocate(rows, [10_000] * 4, [500, 501, 0, 0])
+
+
+def test_the_benchmarks_programs_find_what_the_water_finds() -> None:
+    area = allocation_benchmark.area(50)
+    floors, caps = area.floors_w.astype(float), area.caps_w.astype(float)
+    found, programs = allocation_benchmark.by_programs(area.share, floors, caps)
+    level, _ = water_fill(area.share, floors, caps)
+    assert level == pytest.approx(found, rel=1e-9)
+    assert programs > 3
