@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from envelopes.allocate import max_min
 from envelopes.share import Bounds, Standing, raises_w, refresh_interval, refresh_intervals, without_raises
+from exchange.commands import ChangeRows, InstallRows
+from exchange.events import Event, Raised, Rebased, Refused
 from riskcheck.polytope import Polytope, RowLabel
 from riskcheck.project import InsecureFloorsError, project
+from tests.rulebook import AREA, OPEN, Market
 
 RATING = (10_000,) * 4
 
@@ -155,3 +158,54 @@ def test_several_intervals_are_refreshed_from_the_bytes_of_the_rows() -> None:
 def test_from_nothing_the_raises_are_the_allocation() -> None:
     rows = rows_of([[3, 1], [1, 2], [1, 0], [0, 1]], 9_000)
     assert np.abs(max_min(rows, [0] * 4, RATING).limits_w - raises_w(rows, [0] * 4, RATING)).max() <= 1
+
+
+FEEDER = rows_of([[1, 2, 0], [2, 2, 1], [4, 2, 0], [0, 0, 4], [0, 0, 0], [0, 0, 0]], 40_000)
+
+
+def rows_changed(market: Market, command: ChangeRows) -> list[Event]:
+    """The engine checks all of its invariants after it."""
+    market.do(InstallRows(AREA, NEW[command.rows_hash].to_bytes()))
+    return market.do(command)
+
+
+def read(market: Market) -> tuple[Bounds, Standing]:
+    """How an interval stands, as the host reads it: rights of customers only, the operator's own come after them."""
+    area = market.engine.areas[AREA]
+    interval = area.intervals[OPEN]
+    n, ledger = interval.headroom.polytope.n_rights, interval.ledger
+    bounds = Bounds(AREA, tuple(area.failsafe_w[:n]), tuple(area.rating_w[:n]))
+    return bounds, Standing(OPEN, tuple(ledger.holding_w[:n]), tuple(ledger.wanted_w[:n]), interval.rows_hash)
+
+
+NEW = {rows.content_hash: rows for rows in (FEEDER.tightened(200), FEEDER.tightened(50), FEEDER, rows_of(FEEDER.columns, 60_000))}
+TRADED = """
+    place A1 alice sell 4000 @ 10000      rested 4000
+    place B1 bob buy 1500 @ 10000         traded 1500 @ 10000 maker A1
+    place C1 carol buy 4990 @ 9000 import    rested 4990
+    place B2 bob buy 3000 @ 9000          rested 3000
+    """
+
+
+@pytest.mark.parametrize("rows", NEW.values())
+def test_the_exchange_takes_every_refresh_of_what_was_read(rows: Polytope) -> None:
+    market = Market(FEEDER).play(TRADED)
+    bounds, before = read(market)
+    command = refresh_interval(rows, bounds, before)
+    events = rows_changed(market, command)
+    assert not [event for event in events if isinstance(event, Refused)]
+    raised, lowered = ([event for event in events if isinstance(event, kind)] for kind in (Raised, Rebased))
+    assert sum(event.quantity_w for event in raised) == sum(command.raise_w)
+    assert bool(lowered) != rows.is_secure(before.holding_w)
+
+
+def test_a_raise_that_was_overtaken_is_refused_and_what_makes_it_secure_is_not() -> None:
+    """Between reading and telling alice sells to carol, who takes four times as much of the far end."""
+    market = Market(FEEDER).play("place A1 alice sell 4000 @ 10000      rested 4000")
+    rows = rows_of(FEEDER.columns, 60_000)
+    command = refresh_interval(rows, *read(market))
+    market.ask("place C1 carol buy 1000 @ 10000")
+    refused = rows_changed(market, command)
+    assert [event.reason for event in refused if isinstance(event, Refused)] == ["insecure_raise"]
+    assert not [event for event in market.do(without_raises(command)) if isinstance(event, Refused)]
+    assert market.engine.areas[AREA].intervals[OPEN].rows_hash == rows.content_hash
