@@ -1,14 +1,16 @@
-"""What commands of the operator lead to, in one line: every event a phrase, in order."""
+"""What commands of the operator lead to, in one line: every event a phrase, in order and numbered without a gap."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from exchange import events as e
 
 
-def story(events: Iterable[e.Event]) -> str:
+def story(events: Sequence[e.Event]) -> str:
+    assert all(later.sequence == earlier.sequence + 1 for earlier, later in pairwise(events))
     return "; ".join(PHRASES[type(event)](event) for event in events)
 
 

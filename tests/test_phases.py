@@ -169,7 +169,10 @@ def test_what_still_trades_is_not_retired() -> None:
     assert story(made.do(c.RetireInterval("nowhere", LATER))) == "refused unknown_area"
     assert story(made.do(c.RetireInterval(AREA, UNKNOWN))) == "refused unknown_interval"
     assert story(made.do(c.RetireInterval(AREA, LATER))) == "refused gate_open"
+    made.do(c.Halt(AREA, CLOSED, "storm", "export"))
     assert story(made.do(c.RetireInterval(AREA, CLOSED))) == f"settled {CLOSED}; retired {CLOSED}"
+    assert story(made.do(c.RetireInterval(AREA, CLOSED))) == "refused unknown_interval"
+    assert story(made.do(c.Resume(AREA, CLOSED, "calm", "export"))) == "refused not_halted", "its halt ended with it"
 
 
 def test_a_phase_entered_tells_where_and_why() -> None:
