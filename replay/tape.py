@@ -31,12 +31,14 @@ def sentence(event: e.Event) -> str:
     match event:
         case e.Accepted():
             order = f"{event.side} {event.quantity_w} W {event.direction} @ {cents(event.price_mct)}"
-            return f"{event.customer} {event.request_id}: {order} for {interval_name(event.interval_ms)}"
+            return f"{event.customer} {event.request_id}: {order} for {interval_name(event.interval_ms)}{_way(event)}"
         case e.Replaced():
             kept = "keeps" if event.kept_priority else "loses"
             return f"{event.customer} {event.order_id}: now {event.open_w} W open @ {cents(event.price_mct)}, {kept} its priority"
         case e.Traded():
-            return f"TRADE {interval_name(event.interval_ms)}: " + ", ".join(map(_leg, event.legs))
+            left = f", {event.operator_mct:+d} mct for the operator" if event.operator_mct else ""
+            kind = f" ({event.kind})" if event.kind != "pair" else ""
+            return f"TRADE {interval_name(event.interval_ms)}{kind}: {', '.join(map(_leg, event.legs))}{left}"
         case e.Blocked():
             row = RowLabel(event.kind, event.element, event.phase)
             return f"BLOCKED {event.customer} {event.order_id}: {event.secure_w} of {event.wanted_w} W are secure: {row}"
@@ -45,6 +47,10 @@ def sentence(event: e.Event) -> str:
         case e.Rebased():
             paid = f"paid {event.cash_mct} mct at {cents(event.price_mct)}"
             return f"REBASED {event.customer} {-event.quantity_w:+d} W {event.direction} (holds {event.holding_w} W), {paid}: {event.cause}"
+        case e.Raised():
+            return f"RAISED {event.customer} +{event.quantity_w} W {event.direction} (holds {event.holding_w} W): {event.cause}"
+        case e.Shown():
+            return f"{event.customer} {event.order_id}: the next {event.shown_w} W are shown, last at {cents(event.price_mct)}"
         case e.MassCancelled():
             return f"{event.customer} {event.request_id}: all cancelled, {event.orders} orders"
         case e.Rejected():
@@ -53,6 +59,13 @@ def sentence(event: e.Event) -> str:
             return f"{event.customer} {event.request_id}: came again, answered as before (sequence {event.first.sequence})"
         case _:
             return _operator_sentence(event)
+
+
+def _way(order: e.Accepted) -> str:
+    """What is out of the ordinary about an order."""
+    if order.intervals > 1:
+        return f" and {order.intervals - 1} more, all or none"
+    return f", showing {order.shown_w} W" if order.shown_w < order.quantity_w else ""
 
 
 def _leg(leg: e.Leg) -> str:
@@ -72,16 +85,54 @@ def _operator_sentence(event: e.Event) -> str:
             return f"area {event.area}: {event.rows} rows installed, hash {event.rows_hash}"
         case e.IntervalOpened():
             limits = f"export {min(event.export_w)}..{max(event.export_w)} W, import {min(event.import_w)}..{max(event.import_w)} W"
-            return f"{interval_name(event.interval_ms)} opened in {event.area}: {limits}"
+            phase = f" ({event.phase})" if event.phase != "continuous" else ""
+            return f"{interval_name(event.interval_ms)} opened in {event.area}{phase}: {limits}"
         case e.RowsChanged():
             return f"{interval_name(event.interval_ms)} in {event.area} has other rows ({event.cause}: {event.detail}): {_of_rows(event)}"
+        case e.PhaseEntered():
+            return f"{interval_name(event.interval_ms)} in {event.area} is {event.phase}: {event.reason}"
+        case e.Uncrossed():
+            how = "as the solver proposed" if event.is_proposal else "pair by pair"
+            over = ", which ends the auction" if event.ends_auction else ""
+            return f"UNCROSSED {interval_name(event.interval_ms)} in {event.area} {how}: worth {event.welfare_mct} mct{over}"
         case e.GateClosed():
             return f"{interval_name(event.interval_ms)} gate closed in {event.area}"
         case e.IntervalRetired():
             return f"{interval_name(event.interval_ms)} retired in {event.area}"
+        case e.Settled():
+            return f"SETTLED {interval_name(event.interval_ms)} in {event.area}: {_account(event)}"
         case e.Halted() | e.Resumed():
             scope = f"{event.area or 'all areas'}, {'all intervals' if event.interval_ms is None else interval_name(event.interval_ms)}"
-            return f"{type(event).__name__.upper()} {scope}: {event.reason}"
+            book = f", {event.direction}" if event.direction else ""
+            return f"{type(event).__name__.upper()} {scope}{book}: {event.reason}"
+        case e.Suspended() | e.Reinstated():
+            return f"{type(event).__name__.upper()} {event.customer or 'everybody'} in {event.area}: {event.reason}"
+        case _:
+            return _ruling(event)
+
+
+def _account(event: e.Settled) -> str:
+    bought, sold, compensated = sum(event.bought_w), sum(event.sold_w), sum(event.compensated_mct)
+    return f"{bought} W bought, {sold} W sold, {compensated} mct compensated, {event.operator_mct:+d} mct for the operator"
+
+
+def _ruling(event: e.Event) -> str:
+    """What the operator ordered about terms, rules, headroom and time."""
+    match event:
+        case e.TermsAmended():
+            bounds = f"at most {event.order_w_max} W an order, {event.open_orders_max} at rest"
+            return f"AMENDED {event.customer} in {event.area}: {bounds}: {event.reason}"
+        case e.SettingsAmended():
+            rules = ", ".join(f"{name} {getattr(event.settings, name)}" for name in event.settings.__struct_fields__)
+            return f"AMENDED the rules of {event.area}: {event.reason}: {rules}"
+        case e.Withheld():
+            row = RowLabel(event.kind, event.element, event.phase)
+            order = f"{event.side} {event.quantity_w} W of {row} @ {cents(event.price_mct)}"
+            held = f"({event.holding_w} W withheld): {event.reason}"
+            return f"WITHHELD {event.request_id} {interval_name(event.interval_ms)}: {order} {held}"
+        case e.Released():
+            given = f"{event.released_w} W given back, {event.cancelled_w} W no longer open"
+            return f"RELEASED {event.request_id} {interval_name(event.interval_ms)}: {given}: {event.reason}"
         case e.Advanced():
             return f"market time {interval_name(event.at_ms)}"
         case e.Refused():

@@ -104,10 +104,10 @@ class Model(Operator, Views):
         if reason is not None:
             self._reject(command, reason)
             return self._keep(command, interval)
-        interval.requests[order.owner] += 1
-        if command.quantity_w <= traded:
+        if command.quantity_w - traded < area.settings.lot_w:
             self._end(area, order, "replace", command.request_id)
             return self._keep(command, interval)
+        interval.requests[order.owner] += 1
         keeps = order.price_mct == command.price_mct and command.quantity_w <= order.total_w
         order.price_mct, order.total_w, order.open_w = command.price_mct, command.quantity_w, command.quantity_w - traded
         if keeps:
@@ -120,9 +120,7 @@ class Model(Operator, Views):
             order.total_w, order.open_w, order.price_mct, keeps, order.shown_w,
         )  # fmt: skip
         self._keep(command, interval)
-        if not keeps:
-            return self._come(area, interval, order, "gate")
-        return self._end(area, order, "remainder") if order.open_w < area.settings.lot_w else None
+        return None if keeps else self._come(area, interval, order, "gate")
 
     def _cancel(self, command: c.Cancel) -> None:
         found = self._known_order(command)

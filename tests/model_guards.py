@@ -7,7 +7,7 @@ from typing import Protocol
 
 from exchange import commands as c
 from exchange.rejects import Reason
-from tests.model_market import Area, Interval, Order, Refusal
+from tests.model_market import INTERVALS_MAX, Area, Interval, Order, Refusal
 
 
 class Market(Protocol):
@@ -44,7 +44,7 @@ def _place(market: Market, area: Area, owner: int, intervals: list[Interval], co
     yield from _bounds(area, owner, intervals, command.direction, command.price_mct, quantity_w)
     if area.open_orders(owner) + 1 > area.terms[owner].open_orders_max:
         yield Reason.TOO_MANY_OPEN_ORDERS
-    yield from _throttle(area, owner, intervals[0])
+    yield from _throttle(area, owner, intervals)
     yield from _cover(area, owner, intervals, command.direction, command.side, quantity_w, None)
 
 
@@ -63,7 +63,7 @@ def _replace(market: Market, area: Area, interval: Interval, order: Order, comma
     if command.quantity_w < 0 or command.quantity_w % area.settings.lot_w != 0:
         yield Reason.OFF_LOT
     yield from _bounds(area, order.owner, intervals, order.direction, command.price_mct, command.quantity_w)
-    yield from _throttle(area, order.owner, interval)
+    yield from _throttle(area, order.owner, intervals)
     more_w = command.quantity_w - (order.total_w - order.open_w)
     yield from _cover(area, order.owner, intervals, order.direction, order.side, more_w, order)
 
@@ -73,10 +73,11 @@ def is_stopped(market: Market, area: Area, interval: Interval, direction: str | 
 
 
 def is_invalid(command: c.Place, lot_w: int) -> bool:
-    """What is shown is nothing (all), or whole lots of the order; a block order and one that never rests show nothing."""
+    """What is shown is nothing (all), or whole lots of the order; a block order shows nothing."""
     display = command.display_w
     is_part = 0 <= display <= max(command.quantity_w, 0) and display % lot_w == 0
-    return command.intervals < 1 or (display != 0 and (not is_part or command.intervals > 1 or command.time_in_force in ("ioc", "fok")))
+    is_known = 1 <= command.intervals <= INTERVALS_MAX
+    return not is_known or (display != 0 and (not is_part or command.intervals > 1))
 
 
 def _bounds(area: Area, owner: int, intervals: list[Interval], direction: str, price_mct: int, quantity_w: int) -> Iterator[Reason]:
@@ -92,9 +93,9 @@ def _bounds(area: Area, owner: int, intervals: list[Interval], direction: str, p
         yield Reason.QUANTITY_OVER_BOUND
 
 
-def _throttle(area: Area, owner: int, interval: Interval) -> Iterator[Reason]:
+def _throttle(area: Area, owner: int, intervals: list[Interval]) -> Iterator[Reason]:
     free, more = area.settings.requests_free, area.settings.requests_per_trade
-    if free and interval.requests[owner] >= free + more * interval.legs[owner]:
+    if free and any(interval.requests[owner] >= free + more * interval.legs[owner] for interval in intervals):
         yield Reason.ORDER_TO_TRADE
 
 

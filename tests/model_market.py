@@ -1,7 +1,7 @@
 """What the naive model remembers of a market: accounts, orders at rest, prices. Every other figure is computed anew at each question.
 
-A right is (customer, direction); exports come first, then imports. The operator's line of a row is one more right, after all of
-them: its column is zero but for the row's largest coefficient there. The operator is the owner after the last customer.
+A right is (customer, direction); exports come first, then imports. Each Withhold is one more right, numbered on from there until the
+rows change: its column is zero but for the row's largest coefficient there. The operator is the owner after the last customer.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from exchange.rejects import Reason
 
 Refusal = Reason | None
 OPERATOR = "~operator"
+INTERVALS_MAX = 96
 GATE_OPEN = ("announced", "auction", "continuous", "frozen")
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """`columns[right]` lists what one watt of the right takes from every row, the operator's lines included."""
+    """`columns[right]` lists what one watt of the right takes from every row."""
 
     name: str
     slack: int
     columns: list[list[int]]
     labels: tuple[tuple[str, str, str], ...]
 
-    @classmethod
-    def of(cls, name: str, slack: int, takes: list[list[int]], labels: tuple[tuple[str, str, str], ...]) -> Rows:
-        largest = [max(column[row] for column in takes) for row in range(len(labels))]
-        lines = [[most if row == at else 0 for at in range(len(labels))] for row, most in enumerate(largest)]
-        return cls(name, slack, takes + lines, labels)
+    def largest(self, row: int) -> int:
+        return max(column[row] for column in self.columns)
+
+    def named(self, label: tuple[str, str, str]) -> int | None:
+        """The first row of a name that takes something from anybody."""
+        return next((row for row, known in enumerate(self.labels) if known == label and self.largest(row)), None)
 
     def residual(self, held: list[int]) -> list[int]:
-        """`held` by right; rights beyond its end hold nothing."""
         left = [self.slack] * len(self.labels)
-        for watts, column in zip(held, self.columns, strict=False):
+        for watts, column in zip(held, self.columns, strict=True):
             left = [room - watts * take for room, take in zip(left, column, strict=True)]
         return left
 
@@ -73,7 +74,7 @@ class Order(msgspec.Struct, eq=False):
 
 class Interval(msgspec.Struct, eq=False):
     """`first_mct` and `last_mct`: by book, the first trade since continuous trading began, and the last. `requests` and `legs` are
-    by customer. `marked` and `is_stirred` last for one command."""
+    by customer, `lines` the row of each Withhold since the rows changed. `marked` and `is_stirred` last for one command."""
 
     start_ms: int
     rows: Rows
@@ -88,6 +89,7 @@ class Interval(msgspec.Struct, eq=False):
     requests: list[int]
     legs: list[int]
     arrivals: int = 0
+    lines: list[int] = []
     orders: list[Order] = []
     withheld: list[Order] = []
     first_mct: dict[str, int] = {}
@@ -107,11 +109,15 @@ class Interval(msgspec.Struct, eq=False):
         return [given + raised + bought - sold - rebased for given, raised, bought, sold, rebased in accounts]
 
     def residual(self) -> list[int]:
-        lines = [0] * len(self.rows.labels)
+        left = self.rows.residual(self.holding())
         for order in self.withheld:
             assert order.row is not None
-            lines[order.row] += order.withheld_w
-        return self.rows.residual(self.holding() + lines)
+            left[order.row] -= order.withheld_w * self.rows.largest(order.row)
+        return left
+
+    def columns(self) -> list[list[int]]:
+        rows = range(len(self.rows.labels))
+        return self.rows.columns + [[self.rows.largest(line) if row == line else 0 for row in rows] for line in self.lines]
 
     def is_open(self) -> bool:
         return self.phase in GATE_OPEN
@@ -122,10 +128,11 @@ class Interval(msgspec.Struct, eq=False):
     def in_line(self, right: int, side: str) -> list[Order]:
         return sorted((o for o in self.orders if o.right == right and o.side == side), key=Order.rank)
 
-    def by_priority(self) -> Iterator[Order]:
+    def by_priority(self, is_operators: bool = False) -> Iterator[Order]:
+        """The customers' orders, or the operator's, book by book, purchases first."""
         for direction in ("export", "import"):
             for side in ("buy", "sell"):
-                yield from self.queue(direction, side)
+                yield from (order for order in self.queue(direction, side) if (order.row is not None) == is_operators)
 
     def join(self, order: Order) -> None:
         self.arrivals += 1
@@ -169,7 +176,8 @@ class Area(msgspec.Struct, eq=False):
 
     def span(self, start_ms: int, intervals: int) -> list[int]:
         """Starts of the intervals that an order is for; of a nonsensical number the first alone."""
-        return [start_ms + step * self.settings.interval_ms for step in range(max(1, min(intervals, len(self.intervals) + 1)))]
+        steps = range(intervals if 1 <= intervals <= INTERVALS_MAX else 1)
+        return [start_ms + step * self.settings.interval_ms for step in steps]
 
     def blocks_in(self, start_ms: int) -> list[Order]:
         return [block for block in self.blocks if start_ms in self.span(block.interval_ms, block.intervals)]

@@ -10,7 +10,6 @@ import msgspec
 from tests.model_market import Area, Interval, Order
 
 ONE = 2**16
-RATE_MAX = 64 * ONE
 
 
 def ceil_div(dividend: int, divisor: int) -> int:
@@ -42,7 +41,8 @@ class Scene:
     """A copy to play on. `closed` are the directions whose book is halted."""
 
     def __init__(self, area: Area, interval: Interval, closed: tuple[str, ...] = ()) -> None:
-        self.area, self.lot, self.columns = area, area.settings.lot_w, interval.rows.columns
+        self.area, self.lot, self.columns = area, area.settings.lot_w, interval.columns()
+        self.rate_max = min(self.lot, 64) * ONE
         self.is_one_to_one = area.settings.matching == "one_to_one"
         self.residual = interval.residual()
         self.arrivals = interval.arrivals
@@ -91,7 +91,7 @@ class Scene:
 
     def rate(self, buyer: int, seller: int) -> int | None:
         worst = self.worst(buyer, seller)
-        return int(worst[0]) if worst is not None and worst[0] <= RATE_MAX else None
+        return int(worst[0]) if worst is not None and worst[0] <= self.rate_max else None
 
     def pair(self, buyer: int, seller: int, buyer_w: int, seller_w: int, rate: int) -> tuple[int, int]:
         """(watts received, watts given) at a rate."""
@@ -122,18 +122,20 @@ class Scene:
 
     # the walk
 
-    def walk(self, taker: Order, open_w: int, price_mct: int) -> tuple[list[Fill], bool]:
+    def walk(self, taker: Order, open_w: int, price_mct: int, passes_own: bool = False) -> tuple[list[Fill], bool]:
         """What the incoming order trades, and whether it ended at an order of its own customer."""
-        return self._one_to_one(taker, open_w, price_mct) if self.is_one_to_one else (self._at_rates(taker, open_w, price_mct), False)
+        if self.is_one_to_one:
+            return self._one_to_one(taker, open_w, price_mct, passes_own)
+        return self._at_rates(taker, open_w, price_mct), False
 
-    def _one_to_one(self, taker: Order, open_w: int, price_mct: int) -> tuple[list[Fill], bool]:
+    def _one_to_one(self, taker: Order, open_w: int, price_mct: int, passes_own: bool) -> tuple[list[Fill], bool]:
         fills: list[Fill] = []
         passed: set[int] = set()
         while open_w > 0:
             maker = next((stand for stand in self.firsts(taker) if stand.order.right not in passed), None)
             if maker is None or (maker.order.price_mct - price_mct) * (1 if taker.side == "buy" else -1) > 0:
                 break
-            if self.is_own(taker, maker.order) and taker.intervals > 1:
+            if self.is_own(taker, maker.order) and passes_own:
                 passed.add(maker.order.right)
                 continue
             if self.is_own(taker, maker.order):
@@ -148,6 +150,7 @@ class Scene:
             fills.append(Fill(q, maker.order, q, self.area.cash_of(q, maker.order.price_mct)))
             open_w -= q
             self._play(taker, maker, q, q)
+            passed.clear()
         return fills, False
 
     def _at_rates(self, taker: Order, open_w: int, price_mct: int) -> list[Fill]:
@@ -187,15 +190,15 @@ class Scene:
         maker.shown_w -= maker_w
         if maker.open_w < self.lot:
             self.stands.remove(maker)
-        elif maker.shown_w == 0:
+        elif maker.shown_w < self.lot:
             self.arrivals += 1
-            maker.shown_w, maker.arrival = min(maker.open_w, maker.order.display_w), self.arrivals
+            maker.shown_w, maker.arrival = min(maker.open_w, maker.order.display_w or maker.open_w), self.arrivals
 
     # who is to blame
 
     def blame(self, taker: Order) -> tuple[Stand, int] | None:
         """The best-priced order that the taker still crosses, and the row that blocks the pair; None where no row does."""
-        maker = next((stand for stand in self.firsts(taker) if stand.order.owner != taker.owner), None)
+        maker = next((stand for stand in self.firsts(taker) if not self.is_own(taker, stand.order)), None)
         if maker is None or not self.crosses(taker, maker.order):
             return None
         buyer, seller = (taker, maker.order) if taker.side == "buy" else (maker.order, taker)
@@ -203,7 +206,7 @@ class Scene:
             most = self.most_one_to_one(buyer.right, seller.right)
             return (maker, most[1]) if most is not None else None
         worst = self.worst(buyer.right, seller.right)
-        if worst is None or (worst[0] <= RATE_MAX and seller.price_mct * worst[0] <= buyer.price_mct * ONE):
+        if worst is None or (worst[0] <= self.rate_max and seller.price_mct * worst[0] <= buyer.price_mct * ONE):
             return None
         return maker, worst[1]
 

@@ -53,7 +53,7 @@ class Operator(Rebase):
             return self._refuse(command, Reason.INVALID_ROWS)
         labels = tuple((label.kind, label.element, label.phase) for label in polytope.labels)
         known = area.rows.pop(polytope.content_hash, None)
-        area.rows[polytope.content_hash] = known or Rows.of(polytope.content_hash, polytope.slack, takes, labels)
+        area.rows[polytope.content_hash] = known or Rows(polytope.content_hash, polytope.slack, takes, labels)
         return self._say(e.RowsInstalled, area.name, polytope.content_hash, len(labels))
 
     def _open_interval(self, command: c.OpenInterval) -> None:
@@ -98,7 +98,7 @@ class Operator(Rebase):
             return self._refuse(command, Reason.GATE_CLOSED)
         for area, interval in known:
             if interval.is_open():
-                for order in [*interval.by_priority(), *area.blocks_in(interval.start_ms)]:
+                for order in [*interval.by_priority(), *interval.by_priority(True), *area.blocks_in(interval.start_ms)]:
                     self._end(area, order, "gate")
                 interval.phase = "closed"
                 self._say(e.GateClosed, area.name, interval.start_ms)
@@ -155,10 +155,10 @@ class Operator(Rebase):
         return None
 
     def _go_on(self, area: Area, interval: Interval, command: c.Resume) -> None:
-        """A halt of an interval has ended: an auction follows, or what was halted is woken."""
-        if not self._trades(area, interval) or (command.direction is not None and command.direction in self._closed(area, interval)):
+        """A halt has ended: where nothing is halted any more an auction follows, or else what was halted is woken."""
+        if not self._trades(area, interval):
             return None
-        if area.settings.call_auctions:
+        if area.settings.call_auctions and not self._closed(area, interval):
             return self._enter(area, interval, "auction", command.reason)
         return self._mark_all(area, interval)
 
@@ -167,7 +167,7 @@ class Operator(Rebase):
 
     def _orders_of(self, area: Area, owner: int | None, starts: list[int]) -> list[Order]:
         """A customer's, or all customers', in the order in which they are cancelled: block orders last."""
-        found = [order for start in starts for order in area.intervals[start].by_priority() if order.row is None]
+        found = [order for start in starts for order in area.intervals[start].by_priority()]
         found += [block for block in area.blocks if set(area.span(block.interval_ms, block.intervals)) & set(starts)]
         return [order for order in found if owner in (None, order.owner)]
 

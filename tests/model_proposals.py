@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from exchange.commands import Change
-from tests.model_market import Area, Interval, Order, Rows
+from tests.model_market import Area, Interval, Order
 from tests.model_match import Scene
 
 Deals = list[tuple[Order, int]]  # order, watts received or given
@@ -18,43 +18,52 @@ def sign(order: Order) -> int:
     return 1 if order.side == "buy" else -1
 
 
-def classes(rows: Rows, rights: int) -> list[list[int]]:
-    """Rights with equal columns, in the order of their first right; every line of the operator is one of its own."""
+def classes(interval: Interval) -> list[list[int]]:
+    """Rights with equal columns, in the order of their first right; each of the operator's is one of its own."""
     found: dict[tuple[int, ...], list[int]] = {}
-    for right in range(rights):
-        found.setdefault(tuple(rows.columns[right]), []).append(right)
-    return [*found.values(), *([line] for line in range(rights, len(rows.columns)))]
+    for right, column in enumerate(interval.rows.columns):
+        found.setdefault(tuple(column), []).append(right)
+    first = len(interval.rows.columns)
+    return [*found.values(), *([first + line] for line in range(len(interval.lines)))]
 
 
-def deal(area: Area, interval: Interval, changes: Sequence[Change], incoming: Order | None, closed: tuple[str, ...]) -> Deals | None:
+def deal(area: Area, interval: Interval, changes: Sequence[Change], incoming: Order | None) -> Deals | None:
     """The proposal's watts as its classes' orders get them; None where it names what is not there."""
     named = [change.right for change in changes]
-    if len(set(named)) != len(named) or not all(0 <= right < len(interval.rows.columns) for right in named):
+    if len(set(named)) != len(named) or not all(0 <= right < len(interval.columns()) for right in named):
         return None
     dealt: dict[Order, int] = {}
-    for rights in classes(interval.rows, 2 * len(area.terms)):
+    for rights in classes(interval):
         asked = [change.change_w for change in changes if change.right in rights]
         for side, watts in (("buy", sum(w for w in asked if w > 0)), ("sell", -sum(w for w in asked if w < 0))):
-            for order in standing(interval, rights, side, incoming, closed):
+            for order in standing(interval, rights, side, incoming):
                 dealt[order] = min(watts, order.open_w)
                 watts -= dealt[order]
             if watts:
                 return None
-    return in_order(area, interval, dealt, incoming)
+    return in_order(interval, dealt, incoming) if is_balanced(area, dealt) else None
 
 
-def standing(interval: Interval, rights: list[int], side: str, incoming: Order | None, closed: tuple[str, ...] = ()) -> list[Order]:
+def is_balanced(area: Area, dealt: dict[Order, int]) -> bool:
+    """One to one, watts bought are watts sold within a book, and the operator trades with nobody."""
+    books = ("export", "import")
+    over = [sum(sign(order) * watts for order, watts in dealt.items() if order.direction == book) for book in books]
+    by_operator = sum(watts for order, watts in dealt.items() if order.row is not None)
+    return area.settings.matching != "one_to_one" or (over == [0, 0] and by_operator == 0)
+
+
+def standing(interval: Interval, rights: list[int], side: str, incoming: Order | None) -> list[Order]:
     """By price, then arrival; who comes is the last in its price."""
-    found = [o for o in interval.orders if o.right in rights and o.side == side and o.direction not in closed and o is not incoming]
+    found = [o for o in interval.orders if o.right in rights and o.side == side and o is not incoming]
     if incoming is not None and incoming.right in rights and incoming.side == side:
         found.append(incoming)
     return sorted(found, key=lambda order: (order.rank()[0], order is incoming, order.arrival))
 
 
-def in_order(area: Area, interval: Interval, dealt: dict[Order, int], incoming: Order | None) -> Deals:
+def in_order(interval: Interval, dealt: dict[Order, int], incoming: Order | None) -> Deals:
     """As the legs stand: the incoming order, then class by class its purchases and its sales."""
     found = [incoming] if incoming is not None else []
-    for rights in classes(interval.rows, 2 * len(area.terms)):
+    for rights in classes(interval):
         for side in ("buy", "sell"):
             found += [order for order in standing(interval, rights, side, incoming) if order is not incoming]
     return [(order, dealt[order]) for order in found if dealt.get(order)]
@@ -65,10 +74,11 @@ def welfare(deals: Deals) -> int:
 
 
 def is_secure(interval: Interval, deals: Deals) -> bool:
-    change = [0] * len(interval.rows.columns)
+    columns = interval.columns()
+    change = [0] * len(columns)
     for order, watts in deals:
         change[order.right] += sign(order) * watts
-    parts = [[watts * take for take in column] for watts, column in zip(change, interval.rows.columns, strict=True)]
+    parts = [[watts * take for take in column] for watts, column in zip(change, columns, strict=True)]
     used = [sum(takes) for takes in zip(*parts, strict=True)]
     return all(left >= take for left, take in zip(interval.residual(), used, strict=True))
 
@@ -89,8 +99,8 @@ def paid_by(area: Area, deals: Deals, incoming: Order) -> Payments | None:
 
 
 def uniform(area: Area, interval: Interval, deals: Deals, row_price_mct: Sequence[int]) -> Payments:
-    columns, rows = interval.rows.columns, range(len(interval.rows.labels))
-    largest = [max(column[row] for column in columns) for row in rows]
+    columns, rows = interval.columns(), range(len(interval.rows.labels))
+    largest = [interval.rows.largest(row) for row in rows]
     found = []
     for order, watts in deals:
         worth = sum((Fraction(row_price_mct[row] * columns[order.right][row], largest[row]) for row in rows if largest[row]), Fraction(0))
@@ -109,11 +119,11 @@ def paid_at_rest(area: Area, interval: Interval, deals: Deals, row_price_mct: Se
 
 
 def greedy(area: Area, interval: Interval) -> Deals:
-    """Purchases by price, then arrival, each walking as if it had just come."""
+    """Purchases by price, then arrival, each walking as if it had just come; own orders are passed over."""
     scene, dealt = Scene(area, interval), {}
     for purchase in sorted((order for order in interval.orders if order.side == "buy"), key=Order.rank):
-        for fill in scene.walk(purchase, purchase.open_w, purchase.price_mct)[0]:
+        for fill in scene.walk(purchase, purchase.open_w, purchase.price_mct, True)[0]:
             dealt[purchase] = dealt.get(purchase, 0) + fill.taker_w
             if fill.maker is not None:
                 dealt[fill.maker] = dealt.get(fill.maker, 0) + fill.maker_w
-    return in_order(area, interval, dealt, None)
+    return in_order(interval, dealt, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from exchange import commands as c
 from exchange import events as e
 from exchange.rejects import Reason
-from tests.model_guards import is_stopped
 from tests.model_market import GATE_OPEN, Area, Interval, Order, Refusal, Rows
 from tests.model_trading import Trading
 
@@ -45,11 +44,11 @@ class Rebase(Trading):
         reason = refuse_change(command, area, interval, rows)
         if reason is not None:
             return self._refuse(command, reason)
-        told = (command.rows_hash, len(rows.labels), command.cause, command.detail, command.settings)
-        self._say(e.RowsChanged, area.name, interval.start_ms, *told)
         for order in list(interval.withheld):
             self._give_back(area, interval, order, command.detail)
-        interval.rows, interval.settings = rows, command.settings
+        told = (command.rows_hash, len(rows.labels), command.cause, command.detail, command.settings)
+        self._say(e.RowsChanged, area.name, interval.start_ms, *told)
+        interval.rows, interval.settings, interval.lines = rows, command.settings, []
         self._rebase(command, area, interval)
         for order in interval.orders:
             order.told_row = None
@@ -94,7 +93,7 @@ class Rebase(Trading):
         if found is None:
             return None
         area, interval = found
-        row = next((row for row, label in enumerate(interval.rows.labels) if label == (command.kind, command.element, command.phase)), None)
+        row = interval.rows.named((command.kind, command.element, command.phase))
         reason = self._refuse_withhold(command, area, interval, row)
         if reason is not None:
             return self._refuse(command, reason)
@@ -102,13 +101,15 @@ class Rebase(Trading):
         is_sale = command.side == "sell"
         taken_w = left_over(area, interval, row, command.quantity_w) if is_sale else 0
         open_w = taken_w if is_sale else command.quantity_w
+        right = 2 * len(area.terms) + len(interval.lines)
         order = Order(
-            len(area.terms), 2 * len(area.terms) + row, command.request_id, interval.start_ms, "export", command.side, command.price_mct,
-            open_w, open_w, self.sequence + 1, row=row, withheld_w=taken_w,
+            len(area.terms), right, command.request_id, interval.start_ms, "export", command.side, command.price_mct, open_w, open_w,
+            self.sequence + 1, row=row, withheld_w=taken_w,
         )  # fmt: skip
         interval.withheld.append(order)
+        interval.lines.append(row)
         interval.is_stirred = interval.is_stirred or taken_w > 0
-        given = (command.kind, command.element, command.phase, command.side, command.quantity_w, command.price_mct)
+        given = (command.kind, command.element, command.phase, command.side, open_w, command.price_mct)
         self._say(e.Withheld, area.name, command.request_id, interval.start_ms, *given, taken_w, command.reason)
         return self._come(area, interval, order, "gate")
 
@@ -120,7 +121,7 @@ class Rebase(Trading):
             return Reason.GATE_CLOSED
         if interval.phase == "announced":
             return Reason.NOT_YET_OPEN
-        if is_stopped(self, area, interval, None):  # type: ignore[arg-type]
+        if interval.phase == "frozen" or self._closed(area, interval):
             return Reason.HALTED
         if command.quantity_w < 1 or command.quantity_w % settings.lot_w != 0:
             return Reason.OFF_LOT
@@ -147,15 +148,14 @@ class Rebase(Trading):
 
     def _give_back(self, area: Area, interval: Interval, order: Order, reason: str) -> None:
         open_w = order.open_w if order in interval.orders else 0
-        if open_w:
-            self._end(area, order, "released")
+        interval.leave(order)
         interval.withheld.remove(order)
         self._say(e.Released, area.name, order.order_id, interval.start_ms, order.withheld_w, open_w, reason)
 
 
 def left_over(area: Area, interval: Interval, row: int, wanted_w: int) -> int:
     """Whole lots of a row that nobody holds."""
-    room = interval.residual()[row] // interval.rows.columns[2 * len(area.terms) + row][row]
+    room = interval.residual()[row] // interval.rows.largest(row)
     return min(wanted_w, room // area.settings.lot_w * area.settings.lot_w)
 
 

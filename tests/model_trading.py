@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
 
 from exchange import commands as c
 from exchange import events as e
@@ -22,6 +25,7 @@ from tests.model_proposals import (
     welfare,
 )
 
+Saying = tuple[Any, ...]  # kind of event, fields
 Halt = tuple[str | None, int | None, str | None]
 
 
@@ -96,7 +100,9 @@ class Trading:
         mine = ceil_div(total, fill.taker_w) if way > 0 else total // fill.taker_w
         legs = [self._leg(area, interval, taker, way * fill.taker_w, mine, -way * fill.mct, True)]
         legs.append(self._leg(area, interval, fill.maker, -way * fill.maker_w, price, way * fill.mct))
-        self._price(interval, legs)
+        if taker.right == fill.maker.right:
+            legs[0] = msgspec.structs.replace(legs[0], holding_w=legs[1].holding_w)
+        self._price(interval, legs[1:])
         self._say(e.Traded, area.name, interval.start_ms, tuple(legs), "pair", 0)
         return self._refill(area, interval, fill.maker)
 
@@ -108,6 +114,7 @@ class Trading:
             order.show()
         else:
             order.shown_w = max(0, order.shown_w - abs(change_w))
+            order.shown_w = order.shown_w if order.shown_w >= area.settings.lot_w else 0
         interval.cash[order.owner] += cash_mct
         if order.row is not None:
             order.withheld_w += change_w
@@ -126,18 +133,20 @@ class Trading:
             interval.last_mct[leg.direction] = leg.price_mct
 
     def _refill(self, area: Area, interval: Interval, order: Order) -> None:
-        """What becomes of a resting order that has traded."""
-        if order.open_w == 0:
+        for kind, *fields in self._refilled(area, interval, order):
+            self._say(kind, *fields)
+
+    def _refilled(self, area: Area, interval: Interval, order: Order) -> list[Saying]:
+        """What becomes of a resting order that has traded, and what is to be said of it."""
+        if order.open_w < area.settings.lot_w:
             interval.leave(order)
-        elif order.open_w < area.settings.lot_w:
-            self._end(area, order, "remainder")
-        elif order.shown_w == 0:
-            order.show()
-            interval.join(order)
-            self._say(
-                e.Shown, area.name, area.name_of(order), order.order_id, interval.start_ms, order.direction, order.side, order.price_mct,
-                order.shown_w,
-            )  # fmt: skip
+            return [self._cancelled(area, order, "remainder", "")] if order.open_w else []
+        if order.shown_w > 0:
+            return []
+        order.show()
+        interval.join(order)
+        whose = (area.name, area.name_of(order), order.order_id, interval.start_ms)
+        return [(e.Shown, *whose, order.direction, order.side, order.price_mct, order.shown_w)]
 
     def _tell(self, area: Area, interval: Interval, order: Order, row: int, wanted_w: int, secure_w: int) -> None:
         if order.told_row != row:
@@ -151,10 +160,13 @@ class Trading:
         area.intervals[order.interval_ms].leave(order)
         if order in area.blocks:
             area.blocks.remove(order)
-        self._say(
-            e.Cancelled, area.name, area.name_of(order), request_id, order.order_id, order.interval_ms, order.direction, order.side,
-            order.open_w, cause,
-        )  # fmt: skip
+        kind, *fields = self._cancelled(area, order, cause, request_id)
+        self._say(kind, *fields)
+
+    @staticmethod
+    def _cancelled(area: Area, order: Order, cause: str, request_id: str) -> Saying:
+        whose = (area.name, area.name_of(order), request_id, order.order_id, order.interval_ms)
+        return e.Cancelled, *whose, order.direction, order.side, order.open_w, cause
 
     def _pause(self, area: Area, interval: Interval) -> None:
         first, last, settings = interval.first_mct, interval.last_mct, area.settings
@@ -174,9 +186,10 @@ class Trading:
     def _mark(self, area: Area, interval: Interval, before: list[int]) -> None:
         after = interval.residual()
         interval.is_stirred = interval.is_stirred or before != after
+        columns = interval.columns()
         lot, to_one = area.settings.lot_w, area.settings.matching == "one_to_one"
         for order in interval.orders:
-            rows = zip(before, after, interval.rows.columns[order.right], strict=True)
+            rows = zip(before, after, columns[order.right], strict=True)
             if order.side == "buy" and any(old < take * lot and (new > old if to_one else new >= take * lot) for old, new, take in rows):
                 interval.marked.add(order.right)
 
@@ -205,15 +218,11 @@ class Trading:
                 break
             right = min(firsts, key=Order.rank).right
             interval.marked.discard(right)
-            self._wake_line(area, interval, right)
+            first = interval.in_line(right, "buy")[0]
+            self._meet(area, interval, first)
+            if first not in interval.orders:
+                interval.marked.add(right)
         interval.marked = set()
-
-    def _wake_line(self, area: Area, interval: Interval, right: int) -> None:
-        """The line goes on with the next order while that can trade."""
-        while self._trades(area, interval) and (line := interval.in_line(right, "buy")):
-            self._meet(area, interval, line[0])
-            if line[0] in interval.orders:
-                break
 
     # block orders
 
@@ -229,7 +238,7 @@ class Trading:
         if not all(self._trades(area, interval) and block.direction not in self._closed(area, interval) for interval in intervals):
             return False
         edge = area.settings.price_mct_max if block.side == "buy" else area.settings.price_mct_min
-        walks = [self._scene(area, interval).walk(block, block.open_w, edge)[0] for interval in intervals]
+        walks = [self._scene(area, interval).walk(block, block.open_w, edge, True)[0] for interval in intervals]
         if any(sum(fill.taker_w for fill in fills) < block.open_w for fills in walks):
             return False
         total, limit = sum(fill.mct for fills in walks for fill in fills), area.cash_of(block.open_w * block.intervals, block.price_mct)
@@ -237,34 +246,35 @@ class Trading:
             return False
         area.blocks.remove(block)
         before, watts = [interval.residual() for interval in intervals], block.open_w
-        makers = [self._fill_block(area, interval, block, watts, fills) for interval, fills in zip(intervals, walks, strict=True)]
-        for interval, met, old in zip(intervals, makers, before, strict=True):
-            for maker in met:
-                self._refill(area, interval, maker)
+        for interval, fills, old in zip(intervals, walks, before, strict=True):
+            self._fill_block(area, interval, block, watts, fills)
             self._mark(area, interval, old)
         for interval in intervals:
             self._pause(area, interval)
         return True
 
-    def _fill_block(self, area: Area, interval: Interval, block: Order, watts: int, fills: list[Fill]) -> list[Order]:
-        way, dealt = sign(block), {}
-        for fill in fills:
-            if fill.maker is not None:
-                given, mct = dealt.get(fill.maker, (0, 0))
-                dealt[fill.maker] = given + fill.maker_w, mct + fill.mct
-        block.open_w = watts
-        total = sum(mct for _, mct in dealt.values())
+    def _fill_block(self, area: Area, interval: Interval, block: Order, watts: int, fills: list[Fill]) -> None:
+        """One Traded, then what comes of the resting orders."""
+        way, block.open_w = sign(block), watts
+        met = [(fill.maker, fill.maker_w, fill.mct) for fill in fills if fill.maker is not None]
+        total = sum(mct for _, _, mct in met)
         legs = [self._leg(area, interval, block, way * watts, area.price_of(block, total, watts), -way * total)]
-        legs += [self._leg(area, interval, maker, -way * given, maker.price_mct, way * mct) for maker, (given, mct) in dealt.items()]
-        self._price(interval, legs)
+        later: list[Saying] = []
+        for maker, given, mct in met:
+            legs.append(self._leg(area, interval, maker, -way * given, maker.price_mct, way * mct))
+            later += self._refilled(area, interval, maker)
+        self._price(interval, legs[1:])
         self._say(e.Traded, area.name, interval.start_ms, tuple(legs), "block", 0)
-        return list(dealt)
+        for kind, *fields in later:
+            self._say(kind, *fields)
 
     # proposals
 
     def _sweep_proposal(self, area: Area, interval: Interval, order: Order, changes: Sequence[c.Change], force: str) -> Reason | None:
         """Takes the proposal, or says why not."""
-        deals = deal(area, interval, changes, order, self._closed(area, interval))
+        if self._closed(area, interval):
+            return Reason.HALTED
+        deals = deal(area, interval, changes, order)
         mine = next((watts for dealt, watts in deals if dealt is order), 0) if deals is not None else 0
         if deals is None or (force == "fok" and mine < order.open_w):
             return Reason.INVALID_PROPOSAL
@@ -298,16 +308,16 @@ class Trading:
         ]
         over = -sum(leg.cash_mct for leg in legs)
         interval.cash[-1] += over
-        self._price(interval, legs)
+        self._price(interval, legs[1:] if incoming is not None and deals[0][0] is incoming else legs)
         self._say(e.Traded, area.name, interval.start_ms, tuple(legs), kind, over)
         for order, _ in deals:
             if order is not incoming:
                 self._refill(area, interval, order)
 
     def _uncross_proposal(self, area: Area, interval: Interval, command: c.Uncross, least: int) -> Deals | Reason:
-        deals = deal(area, interval, command.changes, None, ())
+        deals = deal(area, interval, command.changes, None)
         prices = command.row_price_mct
-        if area.settings.auction_pricing == "uniform" and prices and (len(prices) != len(interval.rows.labels) or min(prices) < 0):
+        if prices and (len(prices) != len(interval.rows.labels) or min(prices) < 0):
             return Reason.INVALID_PROPOSAL
         if deals is None:
             return Reason.INVALID_PROPOSAL
@@ -321,14 +331,16 @@ class Trading:
         alternative = greedy(area, interval) if command.ends_auction else []
         found = self._uncross_proposal(area, interval, command, welfare(alternative))
         if isinstance(found, Reason):
-            self._refuse(command, found)
+            if command.changes or command.row_price_mct or not command.ends_auction:
+                self._refuse(command, found)
             if not command.ends_auction:
                 return None
         deals = alternative if isinstance(found, Reason) else found
         worth = area.cash_of(welfare(deals), 1)
         self._say(e.Uncrossed, area.name, interval.start_ms, not isinstance(found, Reason), command.ends_auction, worth)
         if deals:
-            self._trade_together(area, interval, "uncross", deals, paid_at_rest(area, interval, deals, command.row_price_mct))
+            prices = () if isinstance(found, Reason) else command.row_price_mct
+            self._trade_together(area, interval, "uncross", deals, paid_at_rest(area, interval, deals, prices))
         if command.ends_auction:
             self._enter(area, interval, "continuous", "")
         self._mark_all(area, interval)

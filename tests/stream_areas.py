@@ -1,7 +1,7 @@
 """The three areas of the random streams, with different rules, and their rows.
 
 north   one to one, an order that meets its own is cancelled, lots of 10 W
-south   exchange rates, lots of 1 W, self-trades allowed, auctions at uniform prices, solvers' sweeps
+south   exchange rates, lots of 20 W, self-trades allowed, auctions at uniform prices, solvers' sweeps
 east    exchange rates, lots of 10 W, auctions after a halt or a pause, a collar and a throttle
 """
 
@@ -18,7 +18,7 @@ from tests.model_market import Area
 
 INTERVAL_MS = 900_000
 NORTH = MarketSettings(INTERVAL_MS, 10, 10, 0, 2_000, "cancel_incoming")
-SOUTH = MarketSettings(INTERVAL_MS, 5, 1, 100, 3_000, "allow", 777, "exchange_rate", sweeps=True, auction_pricing="uniform")
+SOUTH = MarketSettings(INTERVAL_MS, 5, 20, 100, 3_000, "allow", 777, "exchange_rate", sweeps=True, auction_pricing="uniform")
 EAST = MarketSettings(
     INTERVAL_MS, 10, 10, 0, 2_000, "cancel_incoming", 1_020, "exchange_rate", call_auctions=True, collar_mct=600, pause_mct=500,
     requests_free=8, requests_per_trade=2,

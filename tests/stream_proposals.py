@@ -27,7 +27,8 @@ def lines_of(area: Area, interval: Interval, place: Place | None) -> list[Line]:
 def optimum(interval: Interval, lines: list[Line]) -> tuple[Watts, tuple[int, ...]]:
     """Watts by right with the most welfare, purchases rounded down and sales up; and the price of each row."""
     scale = 2.0**30
-    columns = np.array([[take / scale for take in interval.rows.columns[right]] for right, *_ in lines]).reshape(len(lines), -1)
+    takes = interval.columns()
+    columns = np.array([[take / scale for take in takes[right]] for right, *_ in lines]).reshape(len(lines), -1)
     signs, prices = np.array([sign for _, sign, *_ in lines]), np.array([price for *_, price in lines])
     bounds = [(0, open_w) for _, _, open_w, _ in lines]
     room = np.array([left / scale for left in interval.residual()])
@@ -38,7 +39,7 @@ def optimum(interval: Interval, lines: list[Line]) -> tuple[Watts, tuple[int, ..
     for (right, sign, open_w, _), x in zip(lines, solved.x, strict=True):
         whole = int(np.floor(x + 1e-9)) if sign > 0 else min(open_w, int(np.ceil(x - 1e-9)))
         watts[right] = watts.get(right, 0) + sign * whole
-    largest = [max(column[row] for column in interval.rows.columns) / scale for row in range(len(room))]
+    largest = [interval.rows.largest(row) / scale for row in range(len(room))]
     return watts, tuple(max(0, round(-float(dual) * most)) for dual, most in zip(solved.ineqlin.marginals, largest, strict=True))
 
 
@@ -49,10 +50,10 @@ def proposal(area: Area, interval: Interval, place: Place | None, random: Random
         return (), ()
     watts, prices = optimum(interval, lines)
     if random.random() < 0.35:
-        _spoil(watts, lines, len(interval.rows.columns), random)
+        _spoil(watts, lines, len(interval.columns()), random)
     changes = [Change(right, change) for right, change in watts.items() if change]
     if random.random() < 0.05:
-        changes.append(random.choice((Change(len(interval.rows.columns), 1), Change(-1, 1), *changes[:1])))
+        changes.append(random.choice((Change(len(interval.columns()), 1), Change(-1, 1), *changes[:1])))
     return tuple(changes), prices
 
 
