@@ -27,6 +27,10 @@ CHOICES = {
     "action": ACTIONS, "side": ("buy", "sell"), "direction": ("export", "import"), "time_in_force": ("gate", "until", "ioc", "fok"),
     "cause": ("request", "disconnect", "silence"),
 }  # fmt: skip
+RIGHT = {
+    "customer": "give the customer's name", "order_id": "give the order's id", "quantity_w": "give whole watts, like 1500",
+    "display_w": "give whole watts, or leave it empty", "intervals": "give how many, or leave it empty",
+}  # fmt: skip
 TIME_MS_MAX = 2**52
 EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 AHEAD_MS_MAX = 366 * 86_400_000
@@ -187,7 +191,7 @@ class _Line:
     def _needed(self, column: str) -> str:
         text = self._text(column)
         if not text:
-            self._wrong(column, "empty", f"give {_meaning(column)}")
+            self._wrong(column, "empty", RIGHT[column])
         return text
 
     def _word(self, column: str, default: str | None = None) -> str:
@@ -210,7 +214,7 @@ class _Line:
         number = None if value is None else _decimal(value)
         if number is None or number != number.to_integral_value() or not low <= number <= high:
             wrong = "empty" if value is None else f"{_shown(value)} is not a whole number from {low} to {high}"
-            self._wrong(column, wrong, f"give {_meaning(column)}")
+            self._wrong(column, wrong, RIGHT[column])
             return low
         return int(number)
 
@@ -239,10 +243,6 @@ class _Line:
         if start_ms is not None and abs(start_ms - time_ms) > AHEAD_MS_MAX and not self.problems:
             self._wrong("interval", "more than a year from the line's time", "give both in the same unit; numbers are UTC milliseconds")
         return start_ms or 0
-
-
-def _meaning(column: str) -> str:
-    return next(known.meaning for known in LOG.columns if known.name == column)
 
 
 def _shown(value: Any) -> str:

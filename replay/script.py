@@ -1,9 +1,9 @@
 """From an order log to everything that an exchange is told: the area, its rows, intervals, gates and time, around the orders.
 
 A log knows orders only. When gates open and close follows from a schedule (`gateway/clock.py`, the one that the live exchange
-keeps), so the same log gives the same commands. Without one, a schedule is read off the log: gates open before the earliest order
-of any interval comes and close after the latest, so that no order is refused for coming at a time at which its own market took it.
-Before each order the engine is told the time, so that what was in force until then has ended.
+keeps), so the same log gives the same commands. Its gates open earlier and close later where an order of the log comes too early or
+too late for them: none is refused for coming at a time at which its own market took it. Before each order the engine is told the
+time, so that what was in force until then has ended.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ class Ready(Protocol):
 
 
 def schedule_of(entries: Sequence[Entry], interval_ms: int) -> Schedule:
-    """Gates wide enough for every order of the log, and an interval's length at least."""
+    """The live exchange's gates (an hour and five minutes before delivery), wider where an order of the log needs it."""
+    usual = Schedule(interval_ms)
     leads = [start - entry.time_ms for entry in entries for start in _intervals(entry, interval_ms)] or [interval_ms]
-    close_lead_ms = max(0, min(leads) - 1)
-    open_lead_ms = max(interval_ms, close_lead_ms + 1, -(-max(leads) // interval_ms) * interval_ms)
+    close_lead_ms = max(0, min(usual.close_lead_ms, min(leads) - 1))
+    open_lead_ms = max(usual.open_lead_ms, -(-max(leads) // interval_ms) * interval_ms)
     return Schedule(interval_ms, open_lead_ms, close_lead_ms, *_span(entries, interval_ms))
 
 

@@ -37,18 +37,15 @@ def tape_of_journal(path: Path) -> list[Command]:
         journal.close()
 
 
-def run(
-    tape: Tape,
-    variant: Variant,
-    plan_of: PlanOf,
-    solver: Callable[[], Solver] | None = None,
-    on_command: Callable[[int], None] = lambda _done: None,
-) -> Outcome:
-    """One variant from beginning to end; `on_command` hears how many of the tape's commands are done. Raises VariantError."""
-    recorded = opening_of(tape)
-    edition = Edition(variant, recorded, (solver or _proposer)(), plan_of)
+def run(tape: Tape, variant: Variant, plan_of: PlanOf) -> Outcome:
+    """One variant from beginning to end. Raises VariantError."""
+    return play(tape, Edition(variant, opening_of(tape), _proposer(), plan_of))
+
+
+def play(tape: Tape, edition: Edition, on_command: Callable[[int], None] = lambda _done: None) -> Outcome:
+    """The tape in an edition that was not played yet; `on_command` hears how many of its commands are done."""
     worth = {(edition.name_of(customer), order_id): price for (customer, order_id), price in worth_mct(tape).items()}
-    engine, fold, began_s = Engine(), Fold(recorded.settings.interval_ms, worth), time.perf_counter()
+    engine, fold, began_s = Engine(), Fold(opening_of(tape).settings.interval_ms, worth), time.perf_counter()
     for done, told in enumerate(tape):
         for command in edition.commands(told, engine):
             fold.take(command, engine.apply(command))
@@ -57,7 +54,8 @@ def run(
     for command in edition.ending(engine):
         fold.take(command, engine.apply(command))
     engine.check()
-    return fold.outcome(variant.name, left_out=edition.left_out, seconds=time.perf_counter() - began_s, notes=edition.notes)
+    seconds = time.perf_counter() - began_s
+    return fold.outcome(edition.variant.name, left_out=edition.left_out, seconds=seconds, notes=edition.notes)
 
 
 def _proposer() -> Solver:
@@ -78,12 +76,14 @@ def opening_of(tape: Tape) -> OpenArea:
 def compare(
     tape: Tape, variants: Sequence[Variant], plan_of: PlanOf, progress: Callable[[str, float], None] = lambda _what, _share: None
 ) -> Iterator[Outcome]:
-    """One outcome per variant, in their order."""
+    """One outcome per variant, in their order. A variant that cannot be run is refused before the first one is."""
     warm()
     search.warm()
-    for place, variant in enumerate(variants):
+    recorded = opening_of(tape)
+    editions = [Edition(variant, recorded, _proposer(), plan_of) for variant in variants]
+    for place, edition in enumerate(editions):
 
-        def tell(done: int, name: str = variant.name, place: int = place) -> None:
-            progress(f"running {name}", (place + done / len(tape)) / len(variants))
+        def tell(done: int, name: str = edition.variant.name, place: int = place) -> None:
+            progress(f"running {name}", (place + done / len(tape)) / len(editions))
 
-        yield run(tape, variant, plan_of, on_command=tell)
+        yield play(tape, edition, tell)
