@@ -15,10 +15,11 @@ from benchmarks.books import Book
 from benchmarks.feeder import AREA, Feeder
 from benchmarks.optimum import Orders
 from exchange.bounds import MarketSettings
-from exchange.commands import Cancel, CloseGate, Command, OpenArea, OpenInterval, Place, Replace, Uncross
+from exchange.commands import CloseGate, Command, OpenArea, OpenInterval, Place, Uncross
 from exchange.engine import Engine
 from exchange.events import Accepted, Cancelled, Event, Replaced, Traded
 from exchange.proposer import Proposer
+from exchange.snapshot import dump, load
 
 ONE_TO_ONE = MarketSettings(matching="one_to_one")
 RATES = MarketSettings(matching="exchange_rate")
@@ -26,23 +27,23 @@ SWEEPS = MarketSettings(matching="exchange_rate", sweeps=True)
 
 
 class Market:
-    """An engine with, where its rules have sweeps, a proposer: as the node runs them, one command at a time."""
+    """An engine and, where it `asks`, a proposer: as the node runs them, one command at a time. `placed` are orders in their last terms."""
 
-    def __init__(self, opening: Iterable[Command], settings: MarketSettings) -> None:
+    def __init__(self, opening: Iterable[Command], settings: MarketSettings, *, asks: bool = True) -> None:
         self.engine, self.proposer, self.settings = Engine(), Proposer(), settings
+        self.asks = asks and settings.sweeps
         self.worth: dict[int, int] = {}  # by interval
-        self.legs = 0
-        self._limit: dict[tuple[str, str], int] = {}
+        self.placed: dict[tuple[str, str], Place] = {}
         for command in opening:
             self.take(command)
 
     def take(self, command: Command) -> None:
         if isinstance(command, OpenArea):
             command = msgspec.structs.replace(command, settings=self.settings)
-        proposal = self.proposer.propose(self.engine, command) if isinstance(command, Place) else None
+        proposal = self.proposer.propose(self.engine, command) if self.asks and isinstance(command, Place) else None
         events = self.engine.apply(proposal or command)
         self._hear(events)
-        if self.settings.sweeps:
+        if self.asks:
             self._uncross(events)
 
     def end_auction(self, interval_ms: int, *, ask: bool = True) -> None:
@@ -61,22 +62,31 @@ class Market:
                 if uncross is not None:
                     self._hear(self.engine.apply(uncross))
 
+    def fork(self, *, asks: bool) -> Market:
+        """The same market from here on, on its own."""
+        twin = Market((), self.settings, asks=asks)
+        twin.engine, twin.placed, twin.worth = load(dump(self.engine)), dict(self.placed), dict(self.worth)
+        return twin
+
     def _hear(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Accepted):
-                self._limit[event.customer, event.request_id] = event.price_mct
+                key = event.customer, event.request_id
+                self.placed[key] = Place(
+                    event.area, *key, event.interval_ms, event.direction, event.side, event.quantity_w, event.price_mct
+                )  # fmt: skip
             elif isinstance(event, Replaced):
-                self._limit[event.customer, event.order_id] = event.price_mct
+                key, last = (event.customer, event.order_id), self.placed[event.customer, event.order_id]
+                self.placed[key] = msgspec.structs.replace(last, quantity_w=event.quantity_w, price_mct=event.price_mct)
             elif isinstance(event, Traded):
-                worth = sum(leg.change_w * self._limit[leg.customer, leg.order_id] for leg in event.legs)
+                worth = sum(leg.change_w * self.placed[leg.customer, leg.order_id].price_mct for leg in event.legs)
                 self.worth[event.interval_ms] = self.worth.get(event.interval_ms, 0) + worth
-                self.legs += len(event.legs)
 
 
-def opened(book: Book, settings: MarketSettings, phase: str = "continuous") -> Market:
+def opened(book: Book, settings: MarketSettings, phase: str = "continuous", *, asks: bool = True) -> Market:
     """A market in which the book's interval is open and empty."""
     interval = msgspec.structs.replace(book.feeder.open_interval(book.interval_ms), phase=phase)
-    return Market([*book.feeder.opening(settings), interval], settings)
+    return Market([*book.feeder.opening(settings), interval], settings, asks=asks)
 
 
 def orders_of(feeder: Feeder, places: Sequence[Place]) -> Orders:
@@ -107,17 +117,10 @@ def recorded(feeder: Feeder, commands: Iterable[Command], settings: MarketSettin
         market.take(msgspec.structs.replace(command, phase="auction") if isinstance(command, OpenInterval) else command)
 
 
-def ever_placed(commands: Iterable[Command]) -> dict[int, list[Place]]:
-    """By interval, every order that was ever asked for, with the terms that it had last; those withdrawn before the gate are left out."""
-    terms: dict[tuple[str, str], Place] = {}
-    for command in commands:
-        if isinstance(command, Place):
-            terms[command.customer, command.request_id] = command
-        elif isinstance(command, Replace) and (key := (command.customer, command.order_id)) in terms:
-            terms[key] = msgspec.structs.replace(terms[key], quantity_w=command.quantity_w, price_mct=command.price_mct)
-        elif isinstance(command, Cancel):
-            terms.pop((command.customer, command.order_id), None)
+def ever_placed(commands: Iterable[Command], settings: MarketSettings) -> dict[int, list[Place]]:
+    """By interval, every order that a stream's market took in, each once, in the order of time, with the terms that it had last."""
+    market = Market(commands, settings, asks=False)
     found: dict[int, list[Place]] = {}
-    for place in terms.values():
+    for place in market.placed.values():
         found.setdefault(place.interval_ms, []).append(place)
     return found
