@@ -28,7 +28,7 @@ class OperatorStream:
     def _operator_mix(self) -> list[tuple[Draw, float]]:
         return [
             (self.advance, 3), (self.open_interval, 1), (self.close_gate, 0.5), (self.retire, 3), (self.enter_phase, 2),
-            (self.uncross, 3.5), (self.halt, 0.1), (self.resume, 1), (self.suspend, 0.1), (self.reinstate, 1), (self.amend_terms, 0.3),
+            (self.uncross, 3.5), (self.halt, 0.25), (self.resume, 3), (self.suspend, 0.1), (self.reinstate, 1), (self.amend_terms, 0.3),
             (self.amend_settings, 0.1), (self.withhold, 1.5), (self.release, 1.2), (self.operator_errs, 4), (self.install_rows, 1),
             (self.change_rows, 1.2),
         ]  # fmt: skip
