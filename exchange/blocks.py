@@ -46,7 +46,7 @@ def _trade(engine: Engine, area: Area, block: Order, events: list[Event]) -> boo
     for interval, (done, cash) in zip(intervals, walks, strict=True):
         _book(engine, area, interval, block, done, cash, events)
     for interval in intervals:
-        interval.mark_all()
+        interval.freed(interval.before)
         matching.pause(area, interval, engine.sequence, events)
         matching.wake(engine, area, interval, events)
     return True

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-FORMAT = 1
+FORMAT = 2
 
 _SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
@@ -24,7 +24,7 @@ CREATE TABLE batch (number INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT;
 CREATE TABLE command (sequence INTEGER PRIMARY KEY, batch INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE digest (batch INTEGER PRIMARY KEY, digest BLOB NOT NULL) STRICT;
 CREATE TABLE snapshot (batch INTEGER PRIMARY KEY, digest BLOB NOT NULL, body BLOB NOT NULL) STRICT;
-INSERT INTO about VALUES ('format', 1);
+INSERT INTO about VALUES ('format', 2);
 """
 
 

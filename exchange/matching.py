@@ -295,7 +295,8 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
         interval.rest(taker, arrival)
     if done.fills:
         interval.freed(interval.before)
-    return pause(area, interval, base, events)
+        pause(area, interval, base, events)
+    return None
 
 
 def _part(taker: Order, fill: Fill) -> int:
