@@ -33,7 +33,7 @@ def settle(engine: Engine, area: Area, events: list[Event]) -> None:
 def _trade(engine: Engine, area: Area, block: Order, events: list[Event]) -> bool:
     """Whether it traded. `arrival` keeps what its intervals were like when it last did not."""
     intervals = [area.intervals[start] for start in area.spanned(block)]
-    seen = sum(interval.version for interval in intervals) + 1
+    seen = area.seen(block)
     if block.arrival == seen or not all(is_trading(engine, area, interval) for interval in intervals):
         return False
     walks = _walks(area, block, intervals)

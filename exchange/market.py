@@ -165,6 +165,7 @@ class Interval:
         self.ledger.check()
         assert self.rows_hash == self.headroom.polytope.content_hash, "the headroom is that of other rows"
         self.headroom.check(self.ledger.holding_w)
+        assert self.headroom.residual.min(initial=0) >= 0, "the holdings break a row"
         for side, reserved in zip(SIDES, (self.ledger.wanted_w, self.ledger.offered_w), strict=True):
             lines = self.side(side)
             lines.check()
@@ -207,6 +208,10 @@ class Area:
         """The intervals of an order, one or, for a block, several."""
         start, length = order.line.interval_ms, self.settings.interval_ms
         return range(start, start + order.intervals * length, length)
+
+    def seen(self, block: Order) -> int:
+        """What tells the state of a block's intervals from any other since: kept in its `arrival` when it was tried in vain."""
+        return sum(self.intervals[start_ms].version for start_ms in self.spanned(block)) + 1
 
     def retire(self, interval: Interval) -> None:
         """Cash moves to the settled account; receipts, books and rows that nothing needs any more are forgotten."""

@@ -161,7 +161,7 @@ def _dump_area(area: Area) -> _Area:
     return _Area(
         area.name, area.settings, area.terms, list(area.suspended.items()), area.settled_mct,
         [rows.to_bytes() for rows in area.rows.values()], [_dump_interval(interval) for interval in area.intervals.values()],
-        [_Block(block.account.position, block.order_id, block.arrival == _seen(area, block)) for block in area.blocks],
+        [_Block(block.account.position, block.order_id, block.arrival == area.seen(block)) for block in area.blocks],
     )  # fmt: skip
 
 
@@ -187,11 +187,6 @@ def _dump_ledger(interval: Interval) -> _Ledger:
     )  # fmt: skip
 
 
-def _seen(area: Area, block: Order) -> int:
-    """The `arrival` of a block order that was tried in its intervals as they are (`blocks.py`)."""
-    return sum(area.intervals[start_ms].version for start_ms in area.spanned(block)) + 1
-
-
 def _dump_order(order: Order) -> _Order:
     arrival = order.arrival if order.intervals == 1 else 0
     return _Order(order.quantity_w, order.open_w, order.price_mct, order.born, arrival, order.shown_w, order.told_row, order.is_live)
@@ -215,7 +210,7 @@ def _load_block(area: Area, kept: _Block) -> None:
     assert block is not None, "a block order without a receipt"
     area.blocks.append(block)
     account.open_orders += 1
-    block.is_live, block.arrival = True, _seen(area, block) if kept.is_tried else 0
+    block.is_live, block.arrival = True, area.seen(block) if kept.is_tried else 0
     for start_ms in area.spanned(block):
         _reserve(area.intervals[start_ms], block)
 
