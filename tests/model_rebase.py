@@ -70,7 +70,7 @@ class Rebase(Trading):
     def _take(self, area: Area, interval: Interval, owner: int, direction: c.Direction, limit_w: int, cause: c.ChangeCause) -> None:
         right = area.right(owner, direction)
         blocks = [block for block in area.blocks_in(interval.start_ms) if (block.right, block.side) == (right, "sell")]
-        sales = interval.in_line(right, "sell") + blocks
+        sales = interval.in_line(right, "sell") + sorted(blocks, key=lambda block: (block.price_mct, block.born))
         while limit_w - sum(order.open_w for order in sales) < area.limits(owner, direction)[0]:
             self._end(area, sales.pop(), "rebased")
         fallen = interval.holding()[right] - limit_w

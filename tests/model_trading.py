@@ -76,7 +76,8 @@ class Trading:
             if not is_killed:
                 self._tell(area, interval, blame[0].order, blame[1], blame[0].order.open_w, 0)
         self._rest(area, interval, order, force, met_self)
-        self._pause(area, interval)
+        if fills and not is_killed:
+            self._pause(area, interval)
 
     def _rest(self, area: Area, interval: Interval, order: Order, force: str, met_self: bool) -> None:
         """What is left of an incoming order rests or is cancelled."""
@@ -171,7 +172,7 @@ class Trading:
     def _pause(self, area: Area, interval: Interval) -> None:
         first, last, settings = interval.first_mct, interval.last_mct, area.settings
         moved = any(abs(last[direction] - first[direction]) > settings.pause_mct for direction in first)
-        if interval.phase == "continuous" and settings.call_auctions and settings.pause_mct and moved:
+        if interval.phase == "continuous" and settings.pause_mct and moved:
             self._enter(area, interval, "auction", "")
 
     def _enter(self, area: Area, interval: Interval, phase: c.Phase, reason: str) -> None:
@@ -235,7 +236,7 @@ class Trading:
         return False
 
     def _try_block(self, area: Area, block: Order, intervals: list[Interval]) -> bool:
-        if not all(self._trades(area, interval) and block.direction not in self._closed(area, interval) for interval in intervals):
+        if not all(self._trades(area, interval) and not self._closed(area, interval) for interval in intervals):
             return False
         edge = area.settings.price_mct_max if block.side == "buy" else area.settings.price_mct_min
         walks = [self._scene(area, interval).walk(block, block.open_w, edge, True)[0] for interval in intervals]

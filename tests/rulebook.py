@@ -108,7 +108,9 @@ def command_of(line: str) -> c.Command:
         direction: c.Direction = "import" if "import" in words else "export"
         name, customer, side, quantity, at, price = words[:6]
         assert at == "@" and side in ("buy", "sell"), line
-        return c.Place(area, customer, name, interval_ms, direction, side, int(quantity), int(price), force, until_ms)
+        display_w, intervals = int(_after(words, "show", 0)), int(_after(words, "times", 1))
+        bounds = int(quantity), int(price), force, until_ms, display_w, intervals
+        return c.Place(area, customer, name, interval_ms, direction, side, *bounds)
     if verb == "replace":
         return c.Replace(area, words[1], words[0], words[2], int(words[4]), int(words[6]))
     if verb == "cancel":
@@ -120,9 +122,25 @@ def command_of(line: str) -> c.Command:
         return c.CloseGate(AREA, int(words[0])) if verb == "close" else c.RetireInterval(AREA, int(words[0]))
     if verb in ("halt", "resume"):
         scope = None if not words or words[0] == "all" else words[0], int(words[1]) if len(words) > 1 else None
-        return c.Halt(*scope, "storm") if verb == "halt" else c.Resume(*scope, "calm")
-    assert verb == "advance", line
-    return c.Advance(int(words[0]))
+        book: Any = words[2] if len(words) > 2 else None
+        return c.Halt(*scope, "storm", book) if verb == "halt" else c.Resume(*scope, "calm", book)
+    return c.Advance(int(words[0])) if verb == "advance" else _operator_command(verb, words, line)
+
+
+def _operator_command(verb: str, words: list[str], line: str) -> c.Command:
+    if verb == "enter":
+        phase: Any = words[0]
+        return c.EnterPhase(AREA, int(_after(words, "in", OPEN)), phase, "plan")
+    if verb in ("suspend", "reinstate"):
+        customer = None if words[0] == "all" else words[0]
+        return c.Suspend(AREA, customer, "unpaid") if verb == "suspend" else c.Reinstate(AREA, customer, "paid")
+    if verb == "withhold":
+        name, row, side, quantity, _, price = words[:6]
+        kind, element, phase = row.split("/")
+        sides: Any = side
+        return c.Withhold(AREA, name, OPEN, kind, element, phase, sides, int(quantity), int(price), "reserve")
+    assert verb == "release", line
+    return c.Release(AREA, words[0], OPEN, "no need")
 
 
 def _after(words: list[str], word: str, otherwise: Any) -> Any:
@@ -130,10 +148,17 @@ def _after(words: list[str], word: str, otherwise: Any) -> Any:
 
 
 def _traded(event: e.Traded) -> str:
+    """Of a pair what the maker gave or received, and for how much the taker's watts when they are others; else every leg."""
+    assert sum(leg.cash_mct for leg in event.legs) + event.operator_mct == 0
     taker, *makers = event.legs
-    assert sum(leg.change_w for leg in event.legs) == 0 and sum(leg.cash_mct for leg in event.legs) == 0
+    if event.kind == "leftover":
+        return f"took {taker.change_w} left over"
+    if event.kind != "pair":
+        legs = ", ".join(f"{leg.order_id} {leg.change_w:+d} @ {leg.price_mct}" for leg in event.legs)
+        return f"{event.kind} {legs}" + (f" operator {event.operator_mct:+d}" if event.operator_mct else "")
     assert taker.side != makers[0].side
-    return ", ".join(f"traded {abs(leg.change_w)} @ {leg.price_mct} maker {leg.order_id}" for leg in makers)
+    others = f" for {abs(taker.change_w)}" if taker.change_w + makers[0].change_w else ""
+    return f"traded {abs(makers[0].change_w)}{others} @ {makers[0].price_mct} maker {makers[0].order_id}"
 
 
 _PHRASES: dict[type, Any] = {
@@ -151,6 +176,17 @@ _PHRASES: dict[type, Any] = {
     e.IntervalOpened: lambda event: "opened",
     e.RowsChanged: lambda event: f"changed {event.cause}",
     e.Rebased: lambda event: f"rebased {event.customer} {event.direction} to {event.holding_w} paid {event.cash_mct} @ {event.price_mct}",
+    e.Raised: lambda event: f"raised {event.customer} {event.direction} to {event.holding_w}",
+    e.PhaseEntered: lambda event: f"{event.phase} {event.interval_ms}" if event.interval_ms != OPEN else event.phase,
+    e.Uncrossed: lambda event: f"uncrossed {'as proposed' if event.is_proposal else 'pair by pair'}",
+    e.Shown: lambda event: f"shown {event.order_id} {event.shown_w}",
+    e.Settled: lambda event: "",
+    e.Suspended: lambda event: "suspended",
+    e.Reinstated: lambda event: "reinstated",
+    e.TermsAmended: lambda event: "amended",
+    e.SettingsAmended: lambda event: "amended",
+    e.Withheld: lambda event: f"withheld {event.holding_w}",
+    e.Released: lambda event: f"released {event.request_id} {event.released_w} and {event.cancelled_w}",
     e.GateClosed: lambda event: "closed",
     e.IntervalRetired: lambda event: "retired",
     e.Halted: lambda event: "halted",
