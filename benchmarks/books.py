@@ -49,10 +49,10 @@ def _of_home(feeder: Feeder, position: int, interval_ms: int, random: Random) ->
         if random.random() > ASKING:
             continue
         side: Side = random.choice(("buy", "sell"))
-        quantities = _split(_free_w(feeder, position, terms, direction, side), random)  # type: ignore[arg-type]
+        quantities = _split(_free_w(feeder, position, terms, direction, side), random)
         for number, quantity_w in enumerate(quantities):
             order_id = f"{direction}{number}"
-            yield Place(AREA, terms.customer, order_id, interval_ms, direction, side, quantity_w, _price(random))  # type: ignore[arg-type]
+            yield Place(AREA, terms.customer, order_id, interval_ms, direction, side, quantity_w, _price(random))
 
 
 def _free_w(feeder: Feeder, position: int, terms: CustomerTerms, direction: Direction, side: Side) -> int:

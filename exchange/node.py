@@ -31,14 +31,14 @@ from typing import NamedTuple
 
 from exchange import search
 from exchange.codec import encode_command
-from exchange.commands import Command, Place, RetireInterval, Uncross
+from exchange.commands import AmendSettings, Command, OpenArea, Place, RetireInterval, Uncross
 from exchange.engine import Engine
 from exchange.events import Event, IntervalRetired
 from exchange.journal import Journal
 from exchange.proposer import Proposer
 from exchange.recovery import Batch, Recovery, closed_batch
 from exchange.snapshot import dump
-from riskcheck.headroom import warm
+from riskcheck import headroom, sweep
 
 BATCH_COMMANDS_MAX = 1000
 DECIDING_S_MAX = 0.02  # a batch that takes longer (the solver was asked often) ends here: the one before waits to be released
@@ -69,7 +69,7 @@ class Node:
         snapshot_commands: int = SNAPSHOT_COMMANDS,
     ) -> None:
         """Opens or creates the journal and recovers. Raises JournalError; `unconfirmed` are the batches to release again."""
-        warm()
+        headroom.warm()
         search.warm()
         self.journal = Journal(path)
         confirmed = self.journal.confirmed()
@@ -79,6 +79,8 @@ class Node:
         self.proposer = Proposer()
         self.number, self.digest = recovery.number, recovery.digest
         self._decided = recovery.number, recovery.digest
+        if any(area.settings.sweeps for area in self.engine.areas.values()):
+            sweep.warm()
         self._unnoted = recovery.unnoted
         self._commands = self.journal.counts()[1]
         self._release = release
@@ -167,7 +169,7 @@ class Node:
         events: list[tuple[Event, ...]] = []
         taken = 0
         for asked in self._waiting[:BATCH_COMMANDS_MAX]:
-            command = (self.proposer.propose(self.engine, asked) if isinstance(asked, Place) else None) or asked
+            command = self._proposed(asked)
             commands.append(command)
             events.append(tuple(self.engine.apply(command)))
             taken += 1
@@ -180,6 +182,14 @@ class Node:
         batch = closed_batch(number + 1, at_ms, commands, events, previous)
         self._decided = batch.number, batch.digest
         return batch
+
+    def _proposed(self, command: Command) -> Command:
+        """The command itself, or an order with its joint fills. A market that will have sweeps gets its solver ready before orders come."""
+        if isinstance(command, Place):
+            return self.proposer.propose(self.engine, command) or command
+        if isinstance(command, OpenArea | AmendSettings) and command.settings.sweeps:
+            sweep.warm()
+        return command
 
     def _uncrossings(self, events: Sequence[tuple[Event, ...]]) -> Iterator[Uncross]:
         """One for each interval that the batch touched and whose orders at rest may gain together, where the market has sweeps."""

@@ -9,8 +9,9 @@ make its right cost (or asks less), no set of resting orders can gain anything; 
 
     (its limit - price of its right) * watts  +  sum of row price * residual
 
-by duality, whatever it is combined with. Where the pairwise walk alone brings (nearly) that much, the solver is not asked: most
-orders rest, or take what is left over, or meet exactly the marginal order. With no prices yet, or other rows, it is asked.
+by duality, whatever it is combined with. Where its limit is no better than the price, or the pairwise walk alone brings (nearly) that
+much, the solver is not asked: most orders rest, or take what is left over, or meet exactly the marginal order. With no prices yet,
+or other rows, it is asked. What room that came since would be worth to others is left to `may_uncross`.
 
 Orders in force over several intervals are left out, and so are those of halted books. Whole open quantities count, not only what
 is shown. One to one, the operator's orders for rows have no counterpart and are left out, too.
@@ -90,12 +91,15 @@ class Proposer:
         found = _meets(engine, place)
         if found is None:
             return None
-        area, interval, taker = found
+        area, interval, right = found
         outlook = self._outlook(interval)
-        if not _may_gain(area, interval, taker, outlook):
+        if outlook is not None and _edge(place, outlook.right_price_mct[right]) <= 0:
+            return None
+        taker = _order(area, interval, right, place)
+        if taker is None or not _may_gain(area, interval, taker, outlook):
             return None
         walked = _walk_worth(area, interval, taker)
-        if outlook is not None and walked >= NEARLY_ALL * _gain_max(interval, taker, outlook):
+        if outlook is not None and walked >= NEARLY_ALL * _gain_max(interval, place, right, outlook):
             return None
         asked = self._ask(area, interval, taker)
         if asked is None or asked.fills.filled_w[-1] == 0 or asked.fills.welfare_mct_w < walked + _least_gain(area):
@@ -171,34 +175,47 @@ class Proposer:
 # --- is it worth asking? ------------------------------------------------------------------------------------------
 
 
-def _meets(engine: Engine, place: Place) -> tuple[Area, Interval, Order] | None:
-    """The order as it would come, if it is one for which proposals are made and that the engine can be expected to accept."""
+def _meets(engine: Engine, place: Place) -> tuple[Area, Interval, int] | None:
+    """Where the order would come, and its right, if it is one for which proposals are made."""
     area = engine.areas.get(place.area)
     if area is None or not area.settings.sweeps or place.intervals != 1 or place.time_in_force == "fok":
         return None
     account, interval = area.accounts.get(place.customer), area.intervals.get(place.interval_ms)
     if account is None or interval is None or interval.phase != "continuous" or engine.shut(area.name, interval.start_ms):
         return None
-    right = area.right(account.position, place.direction)
-    free_w = interval.ledger.buyable_w(right) if place.side == "buy" else interval.ledger.sellable_w(right)
-    settings, most_w = area.settings, min(free_w, area.terms[account.position].order_w_max)
+    return area, interval, area.right(account.position, place.direction)
+
+
+def _order(area: Area, interval: Interval, right: int, place: Place) -> Order | None:
+    """The order as it would stand there; None where the engine will say no anyway."""
+    account, settings, ledger = area.accounts[place.customer], area.settings, interval.ledger
+    free_w = ledger.buyable_w(right) if place.side == "buy" else ledger.sellable_w(right)
+    most_w = min(free_w, area.terms[account.position].order_w_max)
     is_sound = 0 < place.quantity_w <= most_w and settings.price_mct_min <= place.price_mct <= settings.price_mct_max
     if not is_sound or place.request_id in account.receipts:
         return None
     line = interval.side(place.side).lines[right]
-    return area, interval, Order(
+    return Order(
         account, place.request_id, line, right, place.quantity_w, place.quantity_w, place.price_mct, place.until_ms, 0, place.display_w
     )  # fmt: skip
 
 
+def _edge(place: Place, price_mct: float) -> float:
+    """By how much its limit is better than the price of its right: at most that, a watt of it can gain."""
+    return place.price_mct - price_mct if place.side == "buy" else price_mct - place.price_mct
+
+
 def _may_gain(area: Area, interval: Interval, taker: Order, outlook: _Outlook | None) -> bool:
-    """Whether rows stand in the order's way, and its limit is better than what its right costs."""
+    """Whether rows stand in the way of a purchase, or purchases wait for a sale; and more than a crumb may be gained."""
     if taker.line.side == "buy":
         if interval.headroom.room_w(taker.right) >= taker.open_w:
             return False
-    elif not (interval.buys.heads[0] >= taker.price_mct * (not area.at_rates)).any():
+    elif not (interval.buys.heads[0] >= 0).any():
         return False
-    return outlook is None or _gain_max(interval, taker, outlook) >= _least_gain(area)
+    if outlook is None:
+        return True
+    price = outlook.right_price_mct[taker.right]
+    return abs(taker.price_mct - price) * taker.open_w >= _least_gain(area)
 
 
 def _least_gain(area: Area) -> int:
@@ -206,11 +223,9 @@ def _least_gain(area: Area) -> int:
     return area.settings.lot_w * area.settings.tick_mct
 
 
-def _gain_max(interval: Interval, taker: Order, outlook: _Outlook) -> float:
+def _gain_max(interval: Interval, place: Place, right: int, outlook: _Outlook) -> float:
     """An upper bound of what the order can gain in any company, in mct/kWh times watts."""
-    price = outlook.right_price_mct[taker.right]
-    edge = taker.price_mct - price if taker.line.side == "buy" else price - taker.price_mct
-    return max(0.0, edge) * taker.open_w + _freed_worth(interval, outlook)
+    return max(0.0, _edge(place, outlook.right_price_mct[right])) * place.quantity_w + _freed_worth(interval, outlook)
 
 
 def _freed_worth(interval: Interval, outlook: _Outlook) -> float:

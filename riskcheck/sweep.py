@@ -226,9 +226,17 @@ def _whole(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, fill
     head, place = merit[first[rank]], np.argsort(rank)[member]
     most = np.bincount(place, offers.quantity_w[merit], len(names)).astype(np.int64)
     all_classes = Classes(columns[offers.column[head]].astype(np.int64), offers.is_buy[head], most, offers.group[head])
-    total = settled(all_classes, np.bincount(place, filled[merit], len(names)), np.maximum(residual, 0))
+    total = settled(all_classes, np.bincount(place, filled[merit], len(names)).astype(float), np.maximum(residual, 0))
     whole = np.zeros(len(filled), dtype=np.int64)
     for j, one in zip(merit.tolist(), place.tolist(), strict=True):
         whole[j] = min(total[one], offers.quantity_w[j])
         total[one] -= whole[j]
     return whole
+
+
+def warm() -> None:
+    """Compiles (or loads from the cache) everything here, so that no order has to wait for it."""
+    columns, full = np.array([[2], [1]], dtype=np.int32), np.zeros(1, dtype=np.int64)
+    for group in (-1, 0):
+        asked = Offers(np.array([0, 1]), np.array([False, True]), np.array([10, 10]), np.array([1, 2]), np.full(2, group))
+        best(columns, full, asked)
