@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from envelopes.water import FULL
-
 if TYPE_CHECKING:
     from envelopes.water import Floats, Stopping
 
@@ -79,9 +77,10 @@ def proportional_gap(limit: Floats, price: Floats, share: Floats, floors: Floats
 
 
 def reachable(share: Floats, floors: Floats, caps: Floats) -> Floats:
-    """The caps, but the floors of whom a row keeps there that the floors alone fill."""
-    full = np.flatnonzero(1.0 - floors @ share <= FULL)
-    return np.where((share[:, full] > 0).any(axis=1), floors, caps)
+    """The caps, but the floors of whom a row keeps from a whole watt more even if all others stay at their floors."""
+    room = 1.0 - floors @ share
+    is_stuck = (share > np.maximum(room, 0.0)).any(axis=1)
+    return np.where(is_stuck, floors, caps)
 
 
 def dearest(weights: Floats, cost: Floats, floors: Floats, caps: Floats) -> Floats:

@@ -56,11 +56,12 @@ def equal(share: Floats, floors: Floats, caps: Floats, weights: Floats) -> Share
 
 
 def total(share: Floats, floors: Floats, caps: Floats, weights: Floats) -> Shared:
-    """By HiGHS, in units of the largest cap."""
+    """By HiGHS, in units of twice the most that anybody could have alone: caps beyond that would hide its tolerances."""
     from scipy.optimize import linprog
 
-    unit = max(float(caps.max(initial=0.0)), 1.0)
-    bounds = np.column_stack([floors, caps]) / unit
+    alone = np.clip(2.0 / np.maximum(share.max(axis=1, initial=0.0), FULL), floors, caps)
+    unit = max(float(alone.max(initial=0.0)), 1.0)
+    bounds = np.column_stack([floors, alone]) / unit
     solved = linprog(-weights, A_ub=unit * share.T, b_ub=np.ones(share.shape[1]), bounds=bounds, method="highs")
     found = np.clip(unit * solved.x, floors, caps) if solved.x is not None else floors
     price = -unit * solved.ineqlin.marginals if solved.x is not None else np.zeros(share.shape[1])
@@ -73,7 +74,8 @@ def proportional(share: Floats, floors: Floats, caps: Floats, weights: Floats) -
     """By its dual: the sum of w log x - cost x + price, least over prices >= 0, is smooth, as x is unique at any price."""
     high = reachable(share, floors, caps)
     can = high > floors
-    price = _prices(share[can], 1.0 - floors[~can] @ share[~can], floors[can], high[can], weights[can])
+    room = np.maximum(1.0 - floors[~can] @ share[~can], FULL)
+    price = _prices(share[can] / room, floors[can], high[can], weights[can]) / room
     found = floors.astype(float)
     found[can] = dearest(weights[can], share[can] @ price, floors[can], high[can])
     limit = _inside(found, share, floors)
@@ -83,21 +85,21 @@ def proportional(share: Floats, floors: Floats, caps: Floats, weights: Floats) -
 RULES: dict[str, Rule] = {"max_min": max_min, "proportional": proportional, "total": total, "equal": equal}
 
 
-def _prices(share: Floats, room: Floats, floors: Floats, caps: Floats, weights: Floats) -> Floats:
-    """Of each row's room. Rows join while the answer breaks them, those first that stop the water: most rows bind nobody."""
+def _prices(share: Floats, floors: Floats, caps: Floats, weights: Floats) -> Floats:
+    """Of each row. Rows join while the answer breaks them, those first that stop the water: most rows bind nobody."""
     price, working = np.zeros(share.shape[1]), np.zeros(share.shape[1], dtype=bool)
-    _, stopping = water_fill(share, floors, caps, weights, room)
+    _, stopping = water_fill(share, floors, caps, weights)
     working[[row for row in stopping if row is not None]] = True
     for _ in range(ROUNDS_MAX):
-        price[working] = _least_dual(share[:, working], room[working], price[working], floors, caps, weights)
-        broken = dearest(weights, share @ price, floors, caps) @ share > room + JOINING
+        price[working] = _least_dual(share[:, working], price[working], floors, caps, weights)
+        broken = dearest(weights, share @ price, floors, caps) @ share > 1.0 + JOINING
         if not (broken & ~working).any():
             break
         working |= broken
     return price
 
 
-def _least_dual(share: Floats, room: Floats, price: Floats, floors: Floats, caps: Floats, weights: Floats) -> Floats:
+def _least_dual(share: Floats, price: Floats, floors: Floats, caps: Floats, weights: Floats) -> Floats:
     """Prices of these rows alone. New ones start where all of them together cost what all rights together would pay.
 
     The dual is told as its difference from where a run starts: a second run, from where the first ended, sees differences that
@@ -109,7 +111,7 @@ def _least_dual(share: Floats, room: Floats, price: Floats, floors: Floats, caps
         cost = share @ price
         x = dearest(weights, cost, floors, caps)
         gained = weights * np.log(x / around) - cost * x + weights
-        return float(gained.sum() + (price @ room - weights.sum())), room - x @ share
+        return float(gained.sum() + (price.sum() - weights.sum())), 1.0 - x @ share
 
     rows = share.shape[1]
     if not rows:

@@ -157,3 +157,18 @@ def test_the_figures_of_fairness_are_those_of_the_books() -> None:
     assert gini(np.array([5.0, 0, 0, 0, 0])) == pytest.approx(0.8)
     assert fairness([3, 1]) == Fairness(1.0, 4.0, pytest.approx(0.8), pytest.approx(0.25))
     assert fairness([]) == fairness([0.0, 0.0]) == Fairness(0.0, 0.0, 1.0, 0.0)
+
+
+def test_caps_far_beyond_what_rows_allow_do_not_hide_the_solvers_tolerances() -> None:
+    share, floors, caps = np.array([[3.0], [1.0]]) / 100, np.zeros(2), np.full(2, 1e8)
+    shared = total(share, floors, caps, np.ones(2))
+    assert shared.limit == pytest.approx([0, 100], abs=1e-6)
+    assert shared.gap < 1e-6
+
+
+def test_what_is_less_than_a_whole_watt_is_not_shared_by_the_product() -> None:
+    """The first takes its row but for a hundredth of a watt, as rounding may leave it when the other direction has its turn."""
+    share, floors, caps = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) / 1000, np.array([999.99, 0.0, 0.0]), np.full(3, 5000.0)
+    shared = proportional(share, floors, caps, np.ones(3))
+    assert shared.limit == pytest.approx([999.99, 0, 1000], abs=1e-3)
+    assert shared.gap < 1e-6
