@@ -295,6 +295,7 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
         interval.rest(taker, arrival)
     if done.fills:
         interval.freed(interval.before)
+    if any(fill.maker is not None for fill in done.fills):
         pause(area, interval, base, events)
     return None
 
