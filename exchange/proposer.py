@@ -102,7 +102,7 @@ class Proposer:
         if outlook is not None and walked >= NEARLY_ALL * _gain_max(interval, place, right, outlook):
             return None
         asked = self._ask(area, interval, taker)
-        if asked is None or asked.fills.filled_w[-1] == 0 or asked.fills.welfare_mct_w < walked + _least_gain(area):
+        if asked is None or asked.fills.welfare_mct_w < walked + _least_gain(area):
             return None
         return Sweep(place, _changes(asked))
 

@@ -51,7 +51,8 @@ def settled(classes: Classes, wanted: Floats, residual: Watts) -> Watts:
 
 
 def _spare(classes: Classes, total: Watts, residual: Watts) -> Watts:
-    return np.asarray(residual - np.where(classes.is_buy, total, -total) @ classes.take)
+    moved = np.flatnonzero(total)
+    return np.asarray(residual - np.where(classes.is_buy, total, -total)[moved] @ classes.take[moved])
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
