@@ -11,7 +11,8 @@ since the worst choice of who deviates is the largest: a sort finds it. Every ch
 coefficient P for those in S and phi * P for the others: the set is convex, and lowering a limit is always secure in it. With
 `at_limit` = n it is the polytope itself; with 0 nobody could use what it was given, so that is refused.
 
-What is promised is exactly this: no row is broken while at most `at_limit` customers are beyond the nominal share of their limits.
+What is promised is exactly this: no row is broken while at most `at_limit` customers are beyond the nominal share of their limits. Such
+powers are themselves envelopes that fit into the polytope, so all that its rows promise in AC holds for them too.
 What is lost: any more of them may break a row, and nothing in the network stops them. If the use that customers make of a row
 were *independent*, each symmetric about phi * c_i and never beyond c_i, a row with n of them would be broken with at most the
 probability `violation_probability_max` (theorem 3 there; symmetric about phi c_i and at most c_i means within [(2 phi - 1) c_i, c_i]).

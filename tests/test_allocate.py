@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandapower
 import pytest
 from scipy.optimize import linprog
 
 from benchmarks import allocation as allocation_benchmark
 from envelopes.allocate import RATING, InsecureFloorsError, allocate, max_min
+from envelopes.refresh import Policy, on_rows, plan, policy_of
 from envelopes.water import water_fill
+from exchange.bounds import MarketSettings
+from riskcheck.network import load
 from riskcheck.polytope import Polytope, RowLabel
 from tests import grids
 
@@ -191,3 +195,19 @@ def test_the_benchmarks_programs_find_what_the_water_finds() -> None:
     level, _ = water_fill(area.share, floors, caps)
     assert level == pytest.approx(found, rel=1e-9)
     assert programs > 3
+
+
+def test_a_plan_keeps_the_policy_that_it_was_made_by() -> None:
+    """Two homes whose ratings are one to three, behind one line."""
+    net = grids.two_buses(rating_a=40.0)
+    pandapower.create_load(net, 1, p_mw=0.001, name="shop")
+    for field in ("rating_export_w", "rating_import_w"):
+        net.load[field] = [20_000, 60_000]
+    net.load["power_factor"], net.load["failsafe_export_w"], net.load["failsafe_import_w"] = 1.0, 1_000, 1_000
+    network = load(net)
+    ready = plan(network, "A", MarketSettings(), policy=policy_of(network, "max_min", "rating"))
+    for made in (ready, on_rows(ready, ready.rows.tightened(100))):
+        home, shop = made.allocation.export_w.tolist()
+        assert 3 * home - 3 <= shop <= 3 * home + 3
+        assert made.allocation.stopped_by[0].startswith(("overload", "over-voltage"))
+    assert policy_of(network) == Policy("max_min", None, "together")

@@ -13,7 +13,10 @@ from envelopes.allocate import InsecureFloorsError, allocate
 from envelopes.robust import allocate_within, price_of_robustness
 from envelopes.water import water_fill
 from riskcheck.budget import Budget, violation_probability_max
+from riskcheck.certify import certify
+from riskcheck.linearise import build
 from riskcheck.polytope import Polytope, RowLabel
+from tests import grids
 
 CUSTOMERS, ROWS = 5, 3
 
@@ -97,6 +100,17 @@ def test_what_it_promises_holds_and_one_customer_more_may_break_it() -> None:
     for is_in in choices(CUSTOMERS, 2):
         assert rows.is_secure(np.where(is_in, limits, limits * 3 // 10))
     assert any(not rows.is_secure(np.where(is_in, limits, limits * 3 // 10)) for is_in in choices(CUSTOMERS, 3))
+
+
+def test_what_it_promises_holds_in_ac() -> None:
+    """Of 8 homes any 2 at their limits and the others within a quarter; with all 8 at their limits, the search breaks it."""
+    network = grids.village()
+    n, budget = len(network.customers), Budget(build(network), 2, 250)
+    limits = allocate_within(budget, network.caps_w(), network.floors_w()).limits_w
+    for is_in in choices(n, 2)[::9]:
+        used = np.where(is_in, limits, limits // 4)
+        assert certify(network, used[:n], used[n:], effort="quick").secure
+    assert not certify(network, limits[:n], limits[n:], effort="quick").secure
 
 
 def test_a_row_is_named_for_everybody_below_the_cap() -> None:
