@@ -138,7 +138,7 @@ RULES = {
         place A2 alice buy 300 @ 12300                traded 300 @ 12200 maker C1
         place C2 carol sell 300 @ 12200               rested 300
         place A3 alice buy 300 @ 12300 fok            traded 300 @ 12200 maker C2
-        place A4 alice buy 300 @ 12300 fok            cancelled A4 300 fok
+        place A4 alice buy 300 @ 12300 fok            cancelled A4 300 self_trade
         place A5 alice buy 300 @ 12300 ioc            cancelled A5 300 self_trade
         """,
     "the same customer in the other direction is no self-trade": """

@@ -36,8 +36,8 @@ def feeder(columns: list[list[int]] = COLUMNS, labels: list[RowLabel] = LABELS) 
 RULES = {
     "the largest secure part trades, in whole lots, and both owners learn the row": """
         place A1 alice sell 4000 @ 10000      rested 4000
-        place C1 carol buy 2000 @ 10000       blocked A1 1660 of 2000 by far-end; blocked C1 1660 of 2000 by far-end
-            ; traded 1660 @ 10000 maker A1; rested 340
+        place C1 carol buy 2000 @ 10000       traded 1660 @ 10000 maker A1; blocked C1 1660 of 2000 by far-end
+            ; blocked A1 0 of 2340 by far-end; rested 340
         asks                                  10000: A1 2340
         bids                                  10000: C1 340
         """,
@@ -45,8 +45,8 @@ RULES = {
         place A1 alice sell 4000 @ 10000      rested 4000
         place C1 carol buy 1660 @ 10000       traded 1660 @ 10000 maker A1
         place B1 bob sell 2000 @ 10000        rested 2000
-        place C2 carol buy 100 @ 10000        blocked A1 0 of 100 by far-end; blocked C2 0 of 100 by far-end
-            ; blocked B1 10 of 100 by far-end; traded 10 @ 10000 maker B1; rested 90
+        place C2 carol buy 100 @ 10000        traded 10 @ 10000 maker B1; blocked C2 10 of 100 by far-end
+            ; blocked A1 0 of 2340 by far-end; rested 90
         asks                                  10000: A1 2340, B1 1990
         """,
     "who buys nearer than the seller frees headroom, and is never blocked": """
@@ -63,20 +63,19 @@ RULES = {
         place A2 alice buy 1000 @ 10010       rested 1000
         place B2 bob sell 1300 @ 10000 fok    traded 1000 @ 10010 maker A2; traded 300 @ 10000 maker C2
         """,
-    "the incoming order's owner is told once, resting owners when the row is news to them": """
+    "the incoming order and the best that it crosses are told, each when the row is news to it": """
         place A1 alice sell 1660 @ 10000      rested 1660
         place C1 carol buy 1660 @ 10000       traded 1660 @ 10000 maker A1
         place A2 alice sell 500 @ 10000       rested 500
         place A3 alice sell 500 @ 10010       rested 500
-        place C2 carol buy 100 @ 10010        blocked A2 0 of 100 by far-end; blocked C2 0 of 100 by far-end
-            ; blocked A3 0 of 100 by far-end; rested 100
+        place C2 carol buy 100 @ 10010        blocked C2 0 of 100 by far-end; blocked A2 0 of 500 by far-end; rested 100
         place C3 carol buy 100 @ 10010        blocked C3 0 of 100 by far-end; rested 100
-        replace r1 carol C2 to 200 @ 10010    replaced 200 of 200 lost; blocked C2 0 of 200 by far-end; rested 200
+        replace r1 carol C2 to 200 @ 10010    replaced 200 of 200 lost; rested 200
         """,
     "an IOC order that the network blocks is cancelled, and knows why": """
         place A1 alice sell 4000 @ 10000      rested 4000
-        place C1 carol buy 2000 @ 10000 ioc   blocked A1 1660 of 2000 by far-end; blocked C1 1660 of 2000 by far-end
-            ; traded 1660 @ 10000 maker A1; cancelled C1 340 ioc
+        place C1 carol buy 2000 @ 10000 ioc   traded 1660 @ 10000 maker A1; blocked C1 1660 of 2000 by far-end
+            ; blocked A1 0 of 2340 by far-end; cancelled C1 340 ioc
         """,
     "a FOK order that the network cuts short is killed, knows why, and nobody else is told": """
         place A1 alice sell 4000 @ 10000      rested 4000
@@ -84,21 +83,21 @@ RULES = {
         place C2 carol buy 1660 @ 10000 fok   traded 1660 @ 10000 maker A1
         asks                                  10000: A1 2340
         """,
-    "a FOK order may go round a blocked candidate": """
+    "an order goes round a blocked candidate, and comes back to it when a trade has freed headroom": """
         place A1 alice sell 1660 @ 10000      rested 1660
         place C1 carol buy 1660 @ 10000       traded 1660 @ 10000 maker A1
         place A2 alice sell 100 @ 10000       rested 100
         place C2 carol sell 100 @ 10010       rested 100
-        place B1 bob buy 130 @ 10010 fok      blocked B1 20 of 100 by far-end; cancelled B1 130 fok
-        place B2 bob buy 100 @ 10010 fok      blocked A2 20 of 100 by far-end; blocked B2 20 of 100 by far-end
-            ; traded 20 @ 10000 maker A2; traded 80 @ 10010 maker C2
+        place B1 bob buy 210 @ 10010 fok      cancelled B1 210 fok
+        place B2 bob buy 130 @ 10010 fok      traded 20 @ 10000 maker A2; traded 100 @ 10010 maker C2
+            ; traded 10 @ 10000 maker A2
         """,
     "a row couples both directions: imports bought leave less for exports": """
         place B1 bob sell 3750 @ 10000 import     rested 3750
         place A1 alice buy 3760 @ 10000 import    traded 3750 @ 10000 maker B1; rested 10
-        place C1 carol sell 500 @ 10000 import    blocked A1 0 of 10 by neutral; blocked C1 0 of 10 by neutral; rested 500
+        place C1 carol sell 500 @ 10000 import    blocked C1 0 of 500 by neutral; blocked A1 0 of 10 by neutral; rested 500
         place A2 alice sell 100 @ 10000           rested 100
-        place B2 bob buy 100 @ 10000              blocked A2 0 of 100 by neutral; blocked B2 0 of 100 by neutral; rested 100
+        place B2 bob buy 100 @ 10000              blocked B2 0 of 100 by neutral; blocked A2 0 of 100 by neutral; rested 100
         """,
 }
 
@@ -127,7 +126,7 @@ def test_the_blocked_event_names_kind_element_and_phase() -> None:
     market.play("place A1 alice sell 4000 @ 10000      rested 4000")
     events = market.do(c.Place(AREA, "carol", "C1", OPEN, "export", "buy", 2_000, 10_000))
     told = [(event.customer, event.kind, event.element, event.phase) for event in events if isinstance(event, Blocked)]
-    assert told == [("alice", "voltage_max", "far-end", "a"), ("carol", "voltage_max", "far-end", "a")]
+    assert told == [("carol", "voltage_max", "far-end", "a"), ("alice", "voltage_max", "far-end", "a")]
 
 
 def test_a_killed_fok_order_leaves_everything_bit_for_bit_as_it_was() -> None:
@@ -145,7 +144,7 @@ def test_a_killed_fok_order_leaves_everything_bit_for_bit_as_it_was() -> None:
 
     # 900 * 3 of the far end, then 900 * 2: 500 are left, 166 W of the last 200.
     before = state()
-    market.play("place C1 carol buy 2000 @ 10020 fok   blocked C1 160 of 200 by far-end; cancelled C1 2000 fok")
+    market.play("place C1 carol buy 2000 @ 10020 fok   blocked C1 1960 of 2000 by far-end; cancelled C1 2000 fok")
     assert state() == before
     market.play("""
         place C2 carol buy 1960 @ 10020 fok   traded 900 @ 10000 maker A1; traded 900 @ 10010 maker B1; traded 160 @ 10020 maker A2
@@ -169,7 +168,7 @@ def test_a_quantity_is_never_shrunk_and_then_executed_unchecked(lot_w: int, secu
     market.do(c.Place(AREA, "alice", "A1", OPEN, "export", "sell", wanted_w, 10_000))
     events = market.do(c.Place(AREA, "carol", "C1", OPEN, "export", "buy", wanted_w, 10_000))
     assert sum(event.legs[0].change_w for event in events if isinstance(event, Traded)) == secure_w
-    assert [event.secure_w for event in events if isinstance(event, Blocked)] == [secure_w, secure_w]
+    assert [(event.customer, event.secure_w) for event in events if isinstance(event, Blocked)] == [("carol", secure_w), ("alice", 0)]
 
 
 def test_an_allocation_that_is_secure_at_both_joint_corners_only_is_refused() -> None:

@@ -20,6 +20,10 @@ from tests.rulebook import AREA, CLOSED, CUSTOMERS, OPEN, SETTINGS, UNKNOWN, Mar
 
 ORDER = list(Reason)
 NOW_MS = 5_000
+NEXT, ANNOUNCED = OPEN + 900_000, OPEN + 1_800_000
+BOUNDED = msgspec.structs.replace(SETTINGS, collar_mct=50_000, requests_free=3)
+TRADE = "place T1 bob sell 10 @ 12300\nplace T2 carol buy 10 @ 12300"
+BUSY = "\n".join(f"place q{n} alice buy 10 @ 12300\ncancel x{n} alice q{n}" for n in range(3))
 
 
 class Spoiler(msgspec.Struct, frozen=True):
@@ -41,13 +45,19 @@ PLACE_SPOILERS = [
     Spoiler(Reason.ID_REUSED, {"request_id": "used"}, {}, "place used alice buy 10 @ 10"),
     Spoiler(Reason.UNKNOWN_INTERVAL, {"interval_ms": UNKNOWN}),
     Spoiler(Reason.GATE_CLOSED, {"interval_ms": CLOSED}),
+    Spoiler(Reason.NOT_YET_OPEN, {"interval_ms": ANNOUNCED}),
     Spoiler(Reason.HALTED, {}, {}, "halt all"),
+    Spoiler(Reason.SUSPENDED, {}, {}, "suspend alice"),
+    Spoiler(Reason.IN_AUCTION, {"time_in_force": "ioc"}, {}, "enter auction"),
+    Spoiler(Reason.INVALID_ORDER, {"display_w": 5}),
     Spoiler(Reason.EXPIRED, {"time_in_force": "until", "until_ms": NOW_MS}),
     Spoiler(Reason.OFF_LOT, {}, {"quantity_w": 5}),
     Spoiler(Reason.OFF_TICK, {}, {"price_mct": 5}),
     Spoiler(Reason.PRICE_OUT_OF_BAND, {}, {"price_mct": 200_000}),
+    Spoiler(Reason.OUTSIDE_COLLAR, {}, {"price_mct": 60_000}, TRADE),
     Spoiler(Reason.QUANTITY_OVER_BOUND, {}, {"quantity_w": 30_000}),
     Spoiler(Reason.TOO_MANY_OPEN_ORDERS, {}, {}, "place o1 alice buy 10 @ 10\nplace o2 alice buy 10 @ 10"),
+    Spoiler(Reason.ORDER_TO_TRADE, {}, {}, BUSY),
     Spoiler(Reason.NOT_COVERED, {"side": "sell"}, {"quantity_w": 3_010}),
     Spoiler(Reason.ABOVE_RATING, {"side": "buy"}, {"quantity_w": 4_010}),
 ]
@@ -56,7 +66,9 @@ REPLACE_SPOILERS = [
     *PLACE_SPOILERS[:3],
     Spoiler(Reason.UNKNOWN_ORDER, {"order_id": "A9"}),
     *(spoiler for spoiler in PLACE_SPOILERS if spoiler.reason in (Reason.HALTED, Reason.OFF_LOT, Reason.OFF_TICK)),
-    *(spoiler for spoiler in PLACE_SPOILERS if spoiler.reason in (Reason.PRICE_OUT_OF_BAND, Reason.QUANTITY_OVER_BOUND)),
+    Spoiler(Reason.BLOCK_ORDER, {"order_id": "K0"}),
+    *(spoiler for spoiler in PLACE_SPOILERS if spoiler.reason in (Reason.PRICE_OUT_OF_BAND, Reason.OUTSIDE_COLLAR)),
+    *(spoiler for spoiler in PLACE_SPOILERS if spoiler.reason in (Reason.QUANTITY_OVER_BOUND, Reason.ORDER_TO_TRADE)),
     Spoiler(Reason.NOT_COVERED, {}, {"quantity_w": 3_010}),
 ]
 CANCEL = c.Cancel(AREA, "alice", "p1", "A0")
@@ -67,10 +79,13 @@ MASS_SPOILERS = [*PLACE_SPOILERS[:3], Spoiler(Reason.UNKNOWN_INTERVAL, {"interva
 
 def spoiled(command: c.Command, *spoilers: Spoiler) -> Event:
     """The first event of the command with its spoilers, in a market where at most two orders of a customer may rest."""
-    market = Market(terms=terms_of(*CUSTOMERS, open_orders_max=2))
+    market = Market(settings=BOUNDED, terms=terms_of(*CUSTOMERS, open_orders_max=2))
+    for start_ms, phase in ((NEXT, "continuous"), (ANNOUNCED, "announced")):
+        market.do(c.OpenInterval(AREA, start_ms, market.rows.content_hash, market.allocation, market.allocation, phase))
     market.do(c.Advance(NOW_MS))
     if isinstance(command, c.Replace | c.Cancel):
         market.ask("place A0 alice sell 500 @ 12300")
+        market.ask("place K0 alice sell 10 @ 12400 times 2")
     for spoiler in spoilers:
         for line in spoiler.before.splitlines():
             market.ask(line)
@@ -115,7 +130,7 @@ def test_without_a_spoiler_each_request_is_taken(command: c.CustomerCommand) -> 
 def test_the_reasons_of_customers_come_in_the_order_of_the_enumeration() -> None:
     reasons = [spoiler.reason for spoiler in PLACE_SPOILERS]
     assert reasons == sorted(reasons, key=ORDER.index)
-    assert {*reasons, Reason.UNKNOWN_ORDER} == set(ORDER[: ORDER.index(Reason.INVALID_SETTINGS)])
+    assert {*reasons, Reason.UNKNOWN_ORDER, Reason.BLOCK_ORDER} == set(ORDER[: ORDER.index(Reason.INVALID_SETTINGS)])
 
 
 BOUNDS = {
