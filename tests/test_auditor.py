@@ -67,7 +67,7 @@ def test_a_wrong_row_is_caught_the_books_are_halted_and_the_holdings_secure_agai
             assert (change.cause, change.interval_ms) == ("audit", TRADED)
             assert record.commands.index(halt) < record.commands.index(change)
             assert certificate(running).secure
-            assert running.engine.is_halted(AREA, TRADED)
+            assert running.engine.is_halted(AREA, TRADED, "export")
             assert not await traded(running)
             assert [reason.startswith("audit: ") for reason in await running.resume()] == [True]
             assert isinstance(record.commands[-1], Resume)
@@ -149,7 +149,7 @@ def test_an_auditor_that_is_silent_again_and_again_halts_the_area(tmp_path: Path
         auditor = Auditor(print, AuditSettings(patience_s=0.05, failures_max=2))
         async with operated(tmp_path / "j.sqlite", broker, ready(), auditor) as (running, _):
             await until(lambda: bool(running.engine.halts), running)
-            assert running.engine.halts[AREA, None] == "audit: the auditor failed 2 times in a row: was silent for 0.05 s"
+            assert running.engine.halts[AREA, None, None] == "audit: the auditor failed 2 times in a row: was silent for 0.05 s"
             assert not await traded(running)
             assert len(await running.resume()) == 1
             await until(lambda: bool(running.engine.halts), running)

@@ -25,7 +25,10 @@ def limex(*arguments: object, timeout: float = 120) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=Path(__file__).parents[1])
 
 
-@pytest.mark.parametrize("command", ["demo", "serve", "envelopes", "certify", "replay", "bench"])
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "serve", "operator", "view", "envelopes", "certify", "replay", "import", "export", "settle", "whatif", "bench"],
+)
 def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
@@ -46,6 +49,10 @@ def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str])
         (["serve", "--interval-minutes", "7"], "invalid choice: 7"),
         (["serve", "--open-lead-minutes", "soon"], "'soon' is not a number"),
         (["serve", "--area", "a/b"], "'a/b' is not a name"),
+        (["serve", "--collar-mct", "-1"], "'-1' is not a whole number"),
+        (["operator", "halt"], "the following arguments are required: --reason"),
+        (["operator", "suspend", "--reason", "x"], "one of the arguments --customer --all is required"),
+        (["operator", "freeze", "--interval", "noon", "--reason", "x"], "'noon' is no time like 2026-04-27T14:00"),
         (["serve", "--broker", "broker.lan"], "mqtt://user:password@host:port"),
         (["demo", "--broker", "mqtt://broker.lan:port"], "is not a number"),
         (["replay", "j.sqlite", "--tape", "--json"], "--json: not allowed with argument --tape"),
@@ -60,6 +67,8 @@ def test_wrong_arguments_are_named_with_exit_code_2(arguments: list[str], messag
 
 
 def test_times_that_do_not_fit_together_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--announce-lead-minutes", "30"]) == 2
+    assert "announce_lead_ms 1800000 is after orders are taken" in capsys.readouterr().err
     assert main(["serve", "--open-lead-minutes", "4"]) == 2
     assert "not 0 <= close < open" in capsys.readouterr().err
 
@@ -137,38 +146,85 @@ def test_replay_proves_prints_and_refuses(tmp_path: Path, capsys: pytest.Capture
     assert "no such journal" in capsys.readouterr().err
 
 
-def test_serve_starts_says_where_stops_on_interrupt_and_continues(tmp_path: Path) -> None:
-    for _ in range(2):
-        arguments = ["serve", "--network", NETWORK, "--journal", tmp_path / "j.sqlite", "--credentials", tmp_path / "c.json"]
-        command = [sys.executable, "-m", "gateway.cli", *map(str, arguments)]
-        server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
-        assert server.stderr is not None
-        said = ""
-        while "interrupt to stop" not in said:
-            line = server.stderr.readline()
-            assert line, said
-            said += line
-        time.sleep(0.3)
-        server.send_signal(signal.SIGINT)
-        rest = server.stderr.read()
-        assert server.wait(timeout=30) == 0, rest
-        assert "everything acknowledged is in the journal" in rest
-    assert json.loads((tmp_path / "c.json").read_text())["passwords"]
-    assert os.stat(tmp_path / "c.json").st_mode & 0o077 == 0
-    assert limex("replay", tmp_path / "j.sqlite", "--tape").stdout.count("opened with") == 1
+def serving(tmp_path: Path, *more: object) -> tuple[subprocess.Popen[str], str]:
+    """An exchange in a process of its own, and what it said until it was ready."""
+    files = ["--journal", tmp_path / "j.sqlite", "--credentials", tmp_path / "c.json", "--operator-account", tmp_path / "op.json"]
+    command = [sys.executable, "-m", "gateway.cli", "serve", *map(str, [*files, *more])]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    assert server.stderr is not None
+    said = ""
+    while "interrupt to stop" not in said:
+        line = server.stderr.readline()
+        assert line, said
+        said += line
+    return server, said
+
+
+def stopped(server: subprocess.Popen[str]) -> str:
+    server.send_signal(signal.SIGINT)
+    assert server.stderr is not None
+    rest = server.stderr.read()
+    assert server.wait(timeout=30) == 0, rest
+    return rest
+
+
+def test_serve_takes_orders_shows_views_stops_on_interrupt_and_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server, _ = serving(tmp_path, "--network", NETWORK)
+    operator = ["--account", str(tmp_path / "op.json"), "--reason", "a storm", "--json"]
+    assert main(["operator", "halt", *operator]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert [(happened["event"], happened["facts"]["reason"]) for happened in outcome["happened"]] == [("halted", "a storm")]
+    assert main(["operator", "resume", *operator[:-1]]) == 0
+    assert "resumed: area lv, reason a storm" in capsys.readouterr().out
+    assert main(["operator", "resume", *operator[:-1]]) == 1
+    assert "refused: not_halted" in capsys.readouterr().err
+    assert main(["operator", "terms", "--customer", "nobody", *operator]) == 1
+    assert json.loads(capsys.readouterr().out)["reason"] == "unknown_customer"
+    assert main(["operator", "settings", "--collar-mct", "5000", *operator]) == 0
+    capsys.readouterr()
+    look_at_views(tmp_path / "c.json", capsys)
+    assert "everything acknowledged is in the journal" in stopped(server)
+    for path in ("c.json", "op.json"):
+        assert os.stat(tmp_path / path).st_mode & 0o077 == 0
+    server, said = serving(tmp_path, "--network", NETWORK)
+    assert "other than asked for: collar_mct 5000" in said
+    assert "everything acknowledged is in the journal" in stopped(server)
+    assert main(["replay", str(tmp_path / "j.sqlite"), "--tape"]) == 0
+    assert capsys.readouterr().out.count("opened with") == 1
+
+
+def look_at_views(credentials: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = next(iter(json.loads(credentials.read_text())["readers"]))
+    next_ms = (int(time.time() * 1000) // 900_000 + 2) * 900_000
+    files = ["--credentials", str(credentials)]
+    assert main(["view", name, str(next_ms), "export", *files, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["interval_ms"] == next_ms
+    assert main(["view", name, str(next_ms), "export", *files]) == 0
+    assert "left over for nothing" in capsys.readouterr().out
+    assert main(["view", name, "900000", "export", *files]) == 1
+    assert "unknown_interval" in capsys.readouterr().err
+    assert main(["view", "nobody", str(next_ms), "export", *files]) == 3
+    assert "no reader of nobody" in capsys.readouterr().err
+
+
+def test_an_operator_without_an_account_or_an_exchange_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    halt = ["operator", "halt", "--reason", "a storm"]
+    assert main([*halt, "--account", str(tmp_path / "none.json")]) == 3
+    assert "`limex serve` writes it" in capsys.readouterr().err
+    assert main([*halt, "--broker", "mqtt://op:secret@127.0.0.1:1", "--patience-seconds", "0.2"]) == 3
+    assert "no answer within 0.2 s" in capsys.readouterr().err
+    assert main(["operator", "halt", "--reason", "", "--broker", "mqtt://op:secret@127.0.0.1:1"]) == 2
+    assert "reason" in capsys.readouterr().err
 
 
 def test_serve_takes_a_changed_network_by_a_signal_and_no_broken_one(tmp_path: Path) -> None:
     source = tmp_path / "village.json"
     pp.to_json(village(), str(source))
-    arguments = ["serve", "--network", source, "--journal", tmp_path / "j.sqlite", "--credentials", tmp_path / "c.json"]
-    command = [sys.executable, "-m", "gateway.cli", *map(str, arguments)]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    server, _ = serving(tmp_path, "--network", source)
 
-    def said_after(asked: signal.Signals | None, *awaited: str) -> str:
+    def said_after(asked: signal.Signals, *awaited: str) -> str:
         assert server.stderr is not None
-        if asked is not None:
-            server.send_signal(asked)
+        server.send_signal(asked)
         said = ""
         while not any(words in said for words in awaited):
             line = server.stderr.readline()
@@ -177,7 +233,6 @@ def test_serve_takes_a_changed_network_by_a_signal_and_no_broken_one(tmp_path: P
         return said
 
     outcomes = "network changed", "cannot be used", "halted"
-    said_after(None, "interrupt to stop")
     pp.to_json(village(rating_a=60.0), str(source))
     said = said_after(signal.SIGHUP, *outcomes)
     assert "network changed: line 0 carries 120 -> 60 A: " in said
@@ -191,10 +246,7 @@ def test_serve_takes_a_changed_network_by_a_signal_and_no_broken_one(tmp_path: P
     source.write_text('{"a": 1}')
     assert "cannot be used, the network in force stays" in said_after(signal.SIGHUP, *outcomes)
     assert "no halt of this area" in said_after(signal.SIGUSR1, "no halt", "resumed")
-    server.send_signal(signal.SIGINT)
-    assert server.stderr is not None
-    rest = server.stderr.read()
-    assert server.wait(timeout=30) == 0, rest
+    rest = stopped(server)
     assert "audits of" in rest
     assert "Traceback" not in rest
     assert limex("replay", tmp_path / "j.sqlite").returncode == 0
@@ -214,7 +266,8 @@ def test_a_network_without_limits_to_reach_is_planned_all_the_same(tmp_path: Pat
     pp.create_load(net, ends[1], p_mw=0.005, name="h1")
     pp.to_json(net, str(tmp_path / "strong.json"))
     assert main(["envelopes", str(tmp_path / "strong.json"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["envelopes"] == [{"customer": "h1", "export_w": 30_000, "import_w": 42_000}]
+    (envelope,) = json.loads(capsys.readouterr().out)["envelopes"]
+    assert (envelope["customer"], envelope["export_w"], envelope["import_w"]) == ("h1", 30_000, 42_000)
 
 
 def test_serve_without_a_broker_that_answers_has_exit_code_3(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -10,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from exchange.commands import CloseGate, RetireInterval
 from gateway import topics, wire
 from gateway.broker import OPERATOR, READER, Broker, start_broker
-from tests.exchange_at_work import ALLOCATION_W, AREA, BROKERS, NAMES, T0, home, run, trading, until
+from gateway.client import Home
+from tests.exchange_at_work import ALLOCATION_W, AREA, BROKERS, NAMES, T0, run, trading, until
 from tests.test_broker import Peer
 
 
@@ -59,16 +60,10 @@ def test_a_view_goes_to_its_owner_and_its_reader_until_the_gate_closes(broker: B
                 await until(lambda: len(reader.received) > 0)
             assert alice.views == {}
             assert bob.gaps == 0
-            exchange.node.submit(_close())
+            exchange.node.submit(CloseGate(AREA, T0))
             await until(lambda: bob.views == {})
 
     run(scenario)
-
-
-def _close() -> object:
-    from exchange.commands import CloseGate
-
-    return CloseGate(AREA, T0)
 
 
 def test_only_the_operator_s_account_can_order_and_read_the_answer(broker: Broker, tmp_path: Path) -> None:
@@ -106,27 +101,22 @@ def test_a_home_notices_that_an_update_is_missing_and_has_the_state_all_the_same
         )  # fmt: skip
 
     async def scenario() -> None:
-        with start_broker(None, AREA, NAMES) as broker:
-            alice, topic = home(broker, "alice"), topics.book(AREA, T0, "export")
-            gaps = []
-            for update, shown_w in ((7, 10), (8, 20), (8, 20), (10, 30), (11, 40), (1, 50), (2, 60)):
-                alice.receive(topic, book(update, shown_w), True)
-                gaps.append(alice.gaps)
-                assert alice.market[T0, "export"].shown_buy_w == shown_w
-            assert gaps == [0, 0, 0, 1, 1, 2, 2], "one was missed; the last two are of an exchange that was started anew"
-            alice.receive(topic, b"", True)
-            assert alice.market == {}
-            alice.receive(topic, book(5, 0), True)
-            assert alice.gaps == 2
-        await asyncio.sleep(0)
+        alice, topic, gaps = Home("nowhere", 1, AREA, "alice", ""), topics.book(AREA, T0, "export"), []
+        for update, shown_w in ((7, 10), (8, 20), (8, 20), (10, 30), (11, 40), (1, 50), (2, 60)):
+            alice.receive(topic, book(update, shown_w), True)
+            gaps.append(alice.gaps)
+            assert alice.market[T0, "export"].shown_buy_w == shown_w
+        assert gaps == [0, 0, 0, 1, 1, 2, 2], "one was missed; the last two are of an exchange that was started anew"
+        alice.receive(topic, b"", True)
+        assert alice.market == {}
+        alice.receive(topic, book(5, 0), True)
+        assert alice.gaps == 2, "what was removed and comes again has nothing before it"
 
     run(scenario)
 
 
 def test_icebergs_blocks_and_the_settlement_reach_their_owner(broker: Broker, tmp_path: Path) -> None:
     async def scenario() -> None:
-        from exchange.commands import CloseGate, RetireInterval
-
         async with trading(tmp_path / "j.sqlite", broker, "alice", "bob", watch_market=True) as (exchange, (alice, bob)):
             heard = alice.reports()
             iceberg = await alice.place("sell", "export", T0, 1000, 12_300, order_id="ice", display_w=300)

@@ -14,7 +14,7 @@ import pytest
 
 from envelopes.recourse import Found, Question, ask, in_force, in_words, prepare
 from envelopes.refresh import Plan
-from exchange.commands import ChangeRows, CloseGate, DeviceSetting, Halt, InstallRows, OrderRef
+from exchange.commands import ChangeRows, CloseGate, DeviceSetting, Halt, InstallRows
 from exchange.events import Blocked, Event, Rebased, Refused, RowsChanged, Traded
 from exchange.recovery import Batch
 from gateway import recourse
@@ -22,7 +22,7 @@ from gateway.auditor import Auditor, Noted
 from gateway.broker import Broker, start_broker
 from gateway.client import Home
 from gateway.host import Host
-from gateway.recourse import Desk, crossing_of
+from gateway.recourse import Desk, OrderRef, crossing_of
 from replay.verify import verify
 from riskcheck.certify import certify
 from riskcheck.network import Network
@@ -211,7 +211,7 @@ def test_where_nothing_may_be_matched_there_is_no_crossing(tmp_path: Path, broke
             blocked = [OrderRef(event.customer, event.order_id) for event in record.of(Blocked)]
             found = crossing_of(running.engine, AREA, TRADED, blocked[1])
             assert found is not None
-            assert (found.woken, found.other, found.quantity_w) == (blocked[1], blocked[0], WATTS)
+            assert (found.told, found.other, found.quantity_w) == (blocked[1], blocked[0], WATTS)
             assert found.after_w((20_000, 30_000, 5, 6)) == (10_000, 40_000, 5, 6)
             await running.submit([Halt(AREA, TRADED, "test")])
             assert crossing_of(running.engine, AREA, TRADED, blocked[1]) is None
@@ -233,9 +233,8 @@ async def set_by_hand(running: Host) -> tuple[DeviceSetting, ...]:
     after = (held[0] - WATTS, held[1] + WATTS, *held[2:])
     found = ask(running.plan.network.content_hash, Question((), running.plan.rows.content_hash, held, after, WATTS))
     assert isinstance(found, Found)
-    woken = OrderRef("ben", f"b-export-anna-ben-{WATTS}-{TRADED}")
     rows_hash = Polytope.from_bytes(found.rows).content_hash
-    change = ChangeRows(AREA, TRADED, rows_hash, held, "recourse", in_words(found.settings), found.settings, (woken,))
+    change = ChangeRows(AREA, TRADED, rows_hash, held, "recourse", in_words(found.settings), found.settings)
     decided = await running.submit([InstallRows(AREA, found.rows), change])
     assert any(isinstance(event, Traded) for event in decided.events)
     return found.settings
