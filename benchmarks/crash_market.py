@@ -36,8 +36,9 @@ LABELS = [RowLabel("thermal", "line 1", "a"), RowLabel("thermal", "line 2", "b")
 class CrashMarket:
     """Commands without an end; `orders` are what customers ask of intervals that are open, each under an id of its own."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, lives_ms: int = STEP_MS) -> None:
         self.random = Random(seed)
+        self.now_ms, self.lives_ms = 0, lives_ms
         matching = ("exchange_rate", "one_to_one")[seed % 2]
         self.settings = MarketSettings(lot_w=10, tick_mct=1, price_mct_max=3_000, matching=matching, sweeps=True)
         self.rows = self._rows(seed)
@@ -87,12 +88,13 @@ class CrashMarket:
     def _place(self, customer: str, name: str, start_ms: int) -> Place:
         random = self.random
         side, quantity_w = random.choice(("buy", "sell")), 10 * random.randrange(1, 60)
-        force = random.choices(("gate", "ioc", "fok"), (8, 1, 1))[0]
+        force = random.choices(("gate", "until", "ioc", "fok"), (7, 1, 1, 1))[0]
+        until_ms = self.now_ms + random.randrange(1, self.lives_ms)
         display_w, intervals = (10, 1) if random.random() < 0.1 else (0, 2 if random.random() < 0.05 else 1)
         start_ms = self.starts[0] if intervals > 1 else start_ms
         price = random.randrange(1_000, 2_000)
         book = random.choice(("export", "import"))
-        return Place(AREA, customer, name, start_ms, book, side, quantity_w, price, force, 0, display_w, intervals)  # type: ignore[arg-type]
+        return Place(AREA, customer, name, start_ms, book, side, quantity_w, price, force, until_ms, display_w, intervals)  # type: ignore[arg-type]
 
     def _operator(self, start_ms: int) -> Command:
         random, label = self.random, self.random.choice(LABELS)
