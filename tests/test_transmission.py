@@ -1,0 +1,128 @@
+"""DC rows with outages: the ring by hand, every corner by brute force, what is violated already, and what screening may not drop."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pandapower
+import pytest
+from pandapower.networks import case9, case118
+
+from envelopes.allocate import allocate
+from envelopes.transmission import BaseCaseViolatedError, Flows, Grid, read_dc, secured
+
+
+def ring(rating: float = 0.5) -> Grid:
+    """Three buses, equal reactances, balance at bus 0; MW."""
+    return Grid(
+        names=("0-1", "0-2", "1-2"),
+        from_bus=np.array([0, 0, 1]),
+        to_bus=np.array([1, 2, 2]),
+        susceptance_mw=np.full(3, 100.0),
+        shift_rad=np.zeros(3),
+        rating_mw=np.array([1.0, 1.0, rating]),
+        injection_mw=np.zeros(3),
+        balance=np.array([1.0, 0.0, 0.0]),
+    )
+
+
+def flows_at(grid: Grid, buses: list[int], power_mw: list[float]) -> np.ndarray:
+    injection = np.zeros(len(grid.injection_mw))
+    np.add.at(injection, buses, power_mw)
+    return Flows(grid).base_mw + Flows(grid).to_balance @ injection
+
+
+def test_joint_corners_see_nothing_on_the_ring_and_the_box_sees_two_thirds() -> None:
+    for joint in ([1.0, 1.0], [-1.0, -1.0]):
+        assert flows_at(ring(), [1, 2], joint)[2] == pytest.approx(0.0)
+    assert flows_at(ring(), [1, 2], [1.0, -1.0])[2] == pytest.approx(2 / 3)
+
+
+def test_the_ring_gives_everybody_what_the_worst_corner_leaves() -> None:
+    """With line 0-1 or 0-2 out, everything passes 1-2 of rating 0.5: each area may have 0.5 there, its own only."""
+    found = secured(ring(), [1, 2], [1_000_000] * 4)
+    envelopes = allocate(found.polytope(), [1_000_000] * 4).limits_w / 1e6
+    assert found.parting == () and found.violated == ()
+    for corner in itertools.product(*zip(-envelopes[2:], envelopes[:2], strict=True)):
+        for outage in (None, 0, 1, 2):
+            left = [i for i in range(3) if i != outage]
+            assert (np.abs(by_hand(corner, outage))[left] <= ring().rating_mw[left] + 1e-9).all()
+    assert envelopes.min() == pytest.approx(0.5, abs=1e-5)
+
+
+def by_hand(power: tuple[float, ...], outage: int | None) -> np.ndarray:
+    a, b = power
+    if outage is None:
+        return np.array([-(2 * a + b) / 3, -(a + 2 * b) / 3, (a - b) / 3])
+    return np.array({0: [0.0, -(a + b), a], 1: [-(a + b), 0.0, -b], 2: [-a, -b, 0.0]}[outage])
+
+
+def test_flows_are_those_of_pandapower() -> None:
+    net = case118()
+    grid, _ = read_dc(net, at_buses=net.load.bus.to_numpy())
+    expected = np.concatenate([net.res_line.p_from_mw, net.res_trafo.p_hv_mw])
+    np.testing.assert_allclose(Flows(grid).base_mw, expected, atol=1e-8)
+
+
+def test_an_outage_moves_what_pandapower_says_it_moves() -> None:
+    net = case9()
+    grid, _ = read_dc(net, at_buses=[0])
+    flows = Flows(grid)
+    for k in np.flatnonzero(~flows.parts):
+        net.line.in_service = True
+        net.line.loc[net.line.index[k], "in_service"] = False
+        pandapower.rundcpp(net)
+        expected = net.res_line.p_from_mw.fillna(0.0).to_numpy()
+        np.testing.assert_allclose(flows.base_mw + flows.lodf[:, k] * flows.base_mw[k], expected, atol=1e-8)
+
+
+def test_what_parts_the_network_is_listed_and_not_secured() -> None:
+    grid = replace(ring(), from_bus=np.array([0, 0, 0]), to_bus=np.array([1, 2, 2]), names=("0-1", "0-2 a", "0-2 b"))
+    assert secured(grid, [1, 2], [1_000_000] * 4).parting == ("0-1",)
+
+
+def test_rows_violated_in_the_base_case_are_reported_and_stop_everything_until_accepted() -> None:
+    grid = replace(ring(rating=0.1), injection_mw=np.array([0.0, 0.6, -0.6]))
+    found = secured(grid, [1, 2], [1_000_000] * 4)
+    assert {(v.branch, v.outage) for v in found.violated} >= {("1-2", None)}
+    with pytest.raises(BaseCaseViolatedError, match="1-2 at"):
+        found.polytope()
+    assert found.polytope(accept_violated=True).n_rights == 4
+
+
+def test_screening_drops_no_row_that_could_bind() -> None:
+    """All rows of case9 by brute force, against those that are left: the same limits are secure."""
+    net = case9()
+    grid, at = read_dc(net, at_buses=net.load.bus.to_numpy())
+    grid = replace(grid, rating_mw=np.abs(Flows(grid).base_mw) * 1.6 + 120)
+    caps = np.full(6, 120_000_000)
+    found = secured(grid, at, caps)
+    rows, slack = brute_force(grid, at)
+    rng = np.random.default_rng(3)
+    polytope = found.polytope()
+    agreed = 0
+    for scale in rng.uniform(0, 1.5, 400):
+        limits = np.minimum(caps, caps * scale * rng.random(6)).astype(np.int64)
+        secure = bool((rows @ (limits / 1e6) <= slack).all())
+        near = bool(np.abs(rows @ (limits / 1e6) - slack).min() < 1e-3)
+        assert near or polytope.is_secure(limits) == secure
+        agreed += secure
+    assert 20 < agreed < 380
+    assert len(found.rows.slack) < found.considered
+
+
+def brute_force(grid: Grid, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    flows, rows, slack = Flows(grid), [], []
+    for k in [-1, *np.flatnonzero(~flows.parts)]:
+        for branch in range(len(grid.names)):
+            if branch == k:
+                continue
+            factor = 0.0 if k < 0 else flows.lodf[branch, k]
+            coefficient = flows.to_balance[branch, at] + factor * flows.to_balance[k, at]
+            flow = flows.base_mw[branch] + factor * flows.base_mw[k]
+            for sign in (1, -1):
+                rows.append(np.concatenate([np.maximum(sign * coefficient, 0), np.maximum(-sign * coefficient, 0)]))
+                slack.append(grid.rating_mw[branch] - sign * flow)
+    return np.array(rows), np.array(slack)
