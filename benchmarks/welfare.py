@@ -11,7 +11,7 @@ early and trades cannot be taken back, so only the auction can reach all of it. 
 
 **One order.** Some orders of each book's second half meet what pairs have left behind. Beside each stands HiGHS' optimum over the
 orders that rest at that moment and the one that comes: the share that the walk reaches, and the share that the sweep does. Only
-where that optimum is worth `MATTERS_MCT_W`: less may be crumbs, below a lot in several rows, that nobody trades.
+where that optimum is worth `MATTERS_MCT_W` (200 W at the middle price): whole watts cost some five of them, however much trades.
 
 **Day.** Every order that homes placed in a demo's day, recorded in a one-to-one market: each once, at the moment at which it was
 placed, with the terms that it had last, whatever became of it. So all markets see the same orders. The clairvoyant knows those of
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 NETWORKS = ("ieee-european-lv", "cigre-lv", "kerber-vorstadt")
 LOOKS = 8  # orders of a book's second half
-MATTERS_MCT_W = 100 * 6_000
+MATTERS_MCT_W = 200 * 6_000
 OPENINGS = (0.25, 0.5, 0.75)
 MEAN_TARGET, WORST_TARGET, DAY_TARGET, FACTOR_TARGET = 0.995, 0.95, 0.85, 1.2
 
