@@ -275,6 +275,8 @@ def _told(arguments: argparse.Namespace) -> tuple[list[Told], Log]:
     log = load(arguments.log, arguments.area, names, skip_bad=arguments.skip_bad)
     for problem in log.problems:
         print(f"skipped {problem}", file=sys.stderr)
+    if not log.entries:
+        raise ArgumentsError(f"{arguments.log}: no line of it can be used")
     schedule = _schedule(arguments, schedule_of(log.entries, settings.interval_ms))
     if not arguments.json:
         opens, closes = schedule.open_lead_ms / MINUTE_MS, schedule.close_lead_ms / MINUTE_MS

@@ -8,7 +8,7 @@ from pathlib import Path
 from riskcheck.network import DEFAULT_NETWORK
 
 NETWORK_HELP = "of an order log: a builtin network (default: %(default)s), simbench:CODE or the path of a pandapower JSON file"
-MOMENT_HELP = "a batch number, or a time like 2026-04-27T14:05:00 (UTC unless it says another zone)"
+MOMENT_HELP = "a batch number or a time like 2026-04-27T14:05:00 (UTC unless it says another zone)"
 
 
 def _positive(text: str) -> float:

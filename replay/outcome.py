@@ -191,15 +191,16 @@ class Fold:
 
 def crossing_w(orders: Iterable[tuple[str, int, int]]) -> int:
     """The most that one price clears of (side, price_mct, watts) in one book."""
-    listed = list(orders)
-    prices = sorted({price for _, price, _ in listed})
-
-    def cleared(price_mct: int) -> int:
-        bids = sum(watts for side, price, watts in listed if side == "buy" and price >= price_mct)
-        asks = sum(watts for side, price, watts in listed if side == "sell" and price <= price_mct)
-        return min(bids, asks)
-
-    return max(map(cleared, prices), default=0)
+    at_price: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])  # watts bid, watts asked
+    for side, price, watts in orders:
+        at_price[price][side == "sell"] += watts
+    bids, asks, most = sum(bid for bid, _ in at_price.values()), 0, 0
+    for price in sorted(at_price):
+        bid, ask = at_price[price]
+        asks += ask
+        most = max(most, min(bids, asks))
+        bids -= bid
+    return most
 
 
 def jain(shares: Sequence[int]) -> float | None:

@@ -161,7 +161,7 @@ def test_a_moment_is_a_batch_or_a_time(journal: Path, capsys: pytest.CaptureFixt
         assert limex("replay", journal, "--at", moment, "--json") == 0
     first, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert (first["batch"], last["batch"]) == (3, 6)
-    with pytest.raises(cli.ArgumentsError, match="a moment is a batch number, or a time"):
+    with pytest.raises(cli.ArgumentsError, match="a moment is a batch number or a time"):
         limex("replay", journal, "--at", "noon")
     with pytest.raises(cli.ArgumentsError, match="no such journal"):
         limex("settle", journal.with_name("nothing"))

@@ -11,6 +11,7 @@ from envelopes.refresh import Plan
 from exchange.bounds import MarketSettings
 from exchange.commands import (
     Cancel,
+    Change,
     ChangeRows,
     CloseGate,
     Command,
@@ -121,6 +122,16 @@ def test_an_auction_whose_gate_is_not_on_record_is_ended_with_it() -> None:
     found = outcome(tape, "rule=auction")
     assert found.traded_kwh["export"] == 500 * HOUR_KWH
     assert found.notes == ("1 auction(s) were ended with the record, before their gate",)
+
+
+def test_recorded_auctions_are_held_under_every_rule() -> None:
+    """Opened in an auction, which two orders that cross wait for; it ends long before the gate."""
+    asked = [place("anna", "s", "export", "sell", 500, 1_000), place("cleo", "b", "export", "buy", 500, 2_000)]
+    opened = OpenInterval("lv", START_MS, ROWS.content_hash, ALLOCATED, ALLOCATED, "auction")
+    ended = Uncross("lv", START_MS, ROWS.content_hash, (Change(0, -500), Change(2, 500)), ends_auction=True)
+    tape = [*opening(), opened, *asked, ended, place("dora", "late", "export", "buy", 100, 100), CloseGate(None, START_MS)]
+    for found in compare(tape, [Variant(), *(parse(f"rule={rule}") for rule in RULES)], no_plan):
+        assert (found.orders, found.traded_kwh["export"], found.problems) == (3, 500 * HOUR_KWH, ()), found.name
 
 
 def test_recorded_proposals_are_made_anew_or_left_out() -> None:
