@@ -7,6 +7,7 @@ rows change: its column is zero but for the row's largest coefficient there. The
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import mul
 
 import msgspec
 
@@ -36,10 +37,7 @@ class Rows(msgspec.Struct, frozen=True):
         return next((row for row, known in enumerate(self.labels) if known == label and self.largest(row)), None)
 
     def residual(self, held: list[int]) -> list[int]:
-        left = [self.slack] * len(self.labels)
-        for watts, column in zip(held, self.columns, strict=True):
-            left = [room - watts * take for room, take in zip(left, column, strict=True)]
-        return left
+        return [self.slack - sum(map(mul, held, takes)) for takes in zip(*self.columns, strict=True)]
 
 
 class Order(msgspec.Struct, eq=False):
