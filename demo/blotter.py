@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from demo.trading import Resting, Wish
+from demo.trading import Block, Resting, Wish
 from exchange.commands import Direction
 from gateway import wire
 
@@ -17,6 +17,7 @@ class Blotter:
         self.refusals: Counter[str] = Counter()
         self.last_mct: dict[Direction, int | None] = {"export": None, "import": None}
         self._orders: dict[str, tuple[int, Resting]] = {}
+        self._blocks: dict[str, wire.Accepted] = {}
         self._numbered = 0
 
     def order_id(self, interval_ms: int, wish: Wish) -> str:
@@ -24,22 +25,31 @@ class Blotter:
         self._numbered += 1
         return f"{interval_ms // 60_000}:{wish.direction}:{wish.side}:{wish.slot}:{self._numbered}"
 
+    def block_id(self, block: Block) -> str:
+        self._numbered += 1
+        return f"{block.interval_ms // 60_000}:block:{self._numbered}"
+
     def take(self, report: wire.AnyReport) -> None:
         """Folds one report; anything that is not about own orders is only counted."""
         self.answers[type(report).__name__.lower()] += 1
         match report:
+            case wire.Accepted() if report.intervals > 1:
+                self._blocks[report.order_id] = report
             case wire.Accepted():
                 wish = Wish(report.direction, report.side, int(report.order_id.split(":")[3]), report.quantity_w, report.price_mct)
                 self._orders[report.order_id] = (report.interval_ms, Resting(report.order_id, wish, 0))
             case wire.Replaced():
                 self._update(report.order_id, report.open_w, report.quantity_w - report.open_w, report.price_mct)
             case wire.Filled():
-                self.last_mct[report.direction] = report.price_mct
+                if report.kind != "leftover":  # which costs nothing, and is no price
+                    self.last_mct[report.direction] = report.price_mct
+                self._blocks.pop(report.order_id, None)
                 if report.order_id in self._orders:
                     filled = self._orders[report.order_id][1].filled_w + report.quantity_w
                     self._update(report.order_id, report.open_w, filled, None)
             case wire.Cancelled():
                 self._orders.pop(report.order_id, None)
+                self._blocks.pop(report.order_id, None)
             case wire.Rejected():
                 self.refusals[report.reason] += 1
             case _:
@@ -56,6 +66,11 @@ class Blotter:
     def resting(self, interval_ms: int) -> list[Resting]:
         """What rests in the two books of an interval."""
         return [order for at_ms, order in self._orders.values() if at_ms == interval_ms]
+
+    def is_in_block(self, interval_ms: int, length_ms: int) -> bool:
+        """Whether an order for several intervals waits that covers this one."""
+        spans = (range(block.interval_ms, block.interval_ms + block.intervals * length_ms) for block in self._blocks.values())
+        return any(interval_ms in span for span in spans)
 
     def forget(self, interval_ms: int) -> None:
         """The interval is over."""

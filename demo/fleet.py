@@ -12,34 +12,58 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from demo.blotter import Blotter
 from demo.homes import HomeModel, HomeState, fleet
-from demo.timetable import Clock, FleetResult, FleetSpec, HomeResult, HomeSpec, Moment, timetable
-from demo.trading import Amendment, Market, amend, wishes
+from demo.timetable import Announced, Clock, FleetResult, FleetSpec, HomeResult, HomeSpec, Moment, timetable
+from demo.trading import BLOCK_INTERVALS, Amendment, Block, Market, amend, car_block, display_w, wishes
+from exchange.commands import Direction
 from gateway import wire
 from gateway.client import Home, HomeError, LateError, Limits, NoAnswerError, ThrottledError
 from gateway.link import LinkError
 
 CONNECTING_AT_ONCE = 8
+BLOCK_TURN = 1  # the second round: its interval's auction is over, and the two before are still open
+
+
+class Watcher(Home):
+    """A home that also looks at what is public, and remembers the last of each interval."""
+
+    announced: dict[int, Announced]
+
+    def receive(self, topic: str, payload: bytes, retained: bool) -> None:
+        super().receive(topic, payload, retained)
+        for interval_ms, auction in self.auctions.items():
+            watts = auction.exports.received_w + auction.imports.received_w
+            self._note_public(interval_ms, indicative_welfare_mct=auction.welfare_mct, indicative_w=watts)
+        for interval_ms, rows in self.rows.items():
+            prices = {f"{row.kind} of {row.element} phase {row.phase}": row.price_mct for row in rows.rows if row.price_mct}
+            self._note_public(interval_ms, **({"row_price_mct": prices} if prices else {}))
+
+    def _note_public(self, interval_ms: int, **news: Any) -> None:
+        known = self.announced.get(interval_ms) or Announced(interval_ms)
+        self.announced[interval_ms] = msgspec.structs.replace(known, **news)
 
 
 class Resident:
-    """One home: its client, its orders, its physics."""
+    """One home: its client, its orders, its physics. The first of all watches the market."""
 
-    def __init__(self, spec: FleetSpec, home: HomeSpec, model: HomeModel) -> None:
+    def __init__(self, spec: FleetSpec, home: HomeSpec, model: HomeModel, watches: bool = False) -> None:
         self.spec = spec
         self.state = HomeState(model, spec.start_ms)
         self.blotter = Blotter()
         self.result = HomeResult(model.customer, model.kind)
         self.failsafe = Limits(model.failsafe_export_w, model.failsafe_import_w)
-        self.client = Home(
-            spec.host, spec.port, spec.area, home.customer, home.password, user=home.user or None, failsafe=self.failsafe
+        self.client = Watcher(
+            spec.host, spec.port, spec.area, home.customer, home.password, user=home.user or None, failsafe=self.failsafe,
+            watch_market=watches,
         )  # fmt: skip
+        self.client.announced = {}
         self.client.on_report(self._report)
 
     def _report(self, report: wire.AnyReport) -> None:
@@ -60,6 +84,7 @@ class Resident:
         self.result.answers = dict(self.blotter.answers)
         self.result.refusals = dict(self.blotter.refusals)
         self.result.resent = self.client.resent
+        self.result.announced = list(self.client.announced.values())
         self.result.latencies_us = [latency // 1000 for latency in self.client.latencies_ns]
         return self.result
 
@@ -76,33 +101,59 @@ class Resident:
         spec, now_ms = self.spec, clock.market(time.time() * 1000)
         if now_ms >= moment.interval_ms - spec.close_lead_ms or moment.interval_ms not in self.client.envelope:
             return
-        market = Market(spec.lot_w, spec.tick_mct, spec.price_mct_max, moment.progress, self.blotter.last_mct)
+        market = Market(spec.lot_w, spec.tick_mct, spec.price_mct_max, moment.progress, await self._prices(moment.interval_ms))
+        if moment.turn == BLOCK_TURN:
+            first_ms = moment.interval_ms - (BLOCK_INTERVALS - 1) * spec.interval_ms
+            block = car_block(self.state, first_ms, spec.interval_ms, self._limits, market) if first_ms >= spec.start_ms else None
+            if block is not None and not self.blotter.is_in_block(moment.interval_ms, spec.interval_ms):
+                await self._ask_block(block)
         wanted = wishes(self.state, moment.interval_ms, spec.interval_ms, now_ms, self._limits, market)
+        if self.blotter.is_in_block(moment.interval_ms, spec.interval_ms):
+            wanted = [wish for wish in wanted if (wish.direction, wish.side) != ("import", "buy")]
         for amendment in amend(self.blotter.resting(moment.interval_ms), wanted):
             await self._ask(moment.interval_ms, amendment)
+
+    async def _prices(self, interval_ms: int) -> Mapping[Direction, int | None]:
+        """The last own prices; a home with a car asks what a watt of its own import limit costs now."""
+        last = self.blotter.last_mct
+        if self.state.model.car is None:
+            return last
+        view = await self._asked(self.client.view(interval_ms, "import"))
+        is_priced = isinstance(view, wire.ViewReport) and view.offers
+        return {**last, "import": view.offers[0].price_mct} if is_priced else last
 
     async def _ask(self, interval_ms: int, amendment: Amendment) -> None:
         """One request and its answer; the blotter hears of the answer by itself."""
         wish = amendment.wish
+        if amendment.kind == "place":
+            terms = wish.side, wish.direction, interval_ms, wish.quantity_w, wish.price_mct
+            order_id = self.blotter.order_id(interval_ms, wish)
+            await self._asked(self.client.place(*terms, order_id=order_id, display_w=display_w(wish)))
+        elif amendment.kind == "replace":
+            await self._asked(self.client.replace(amendment.order_id, amendment.quantity_w, wish.price_mct))
+        else:
+            await self._asked(self.client.cancel(amendment.order_id))
+
+    async def _ask_block(self, block: Block) -> None:
+        terms = "buy", "import", block.interval_ms, block.quantity_w, block.price_mct
+        await self._asked(self.client.place(*terms, order_id=self.blotter.block_id(block), intervals=block.intervals))
+
+    async def _asked(self, request: Awaitable[Any]) -> Any:
+        """The answer; None where there was none, or the gateway refused."""
         self.result.requests += 1
         try:
-            if amendment.kind == "place":
-                order_id = self.blotter.order_id(interval_ms, wish)
-                await self.client.place(wish.side, wish.direction, interval_ms, wish.quantity_w, wish.price_mct, order_id=order_id)
-            elif amendment.kind == "replace":
-                await self.client.replace(amendment.order_id, amendment.quantity_w, wish.price_mct)
-            else:
-                await self.client.cancel(amendment.order_id)
+            return await request
         except NoAnswerError:
             self.result.lost += 1
         except (ThrottledError, LateError) as refusal:
             self.blotter.refusals[type(refusal).__name__.removesuffix("Error").lower()] += 1
+        return None
 
 
 async def run(spec: FleetSpec) -> FleetResult:
     """All homes from connecting to the last delivery, or until SIGTERM."""
     models = fleet([home.connection() for home in spec.homes], spec.seed)
-    residents = [Resident(spec, home, model) for home, model in zip(spec.homes, models, strict=True)]
+    residents = [Resident(spec, home, model, not place) for place, (home, model) in enumerate(zip(spec.homes, models, strict=True))]
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

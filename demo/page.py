@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,15 @@ def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("run", f"{run['network']}, {run['homes']} homes, {run['intervals']} intervals of {run['interval_min']} min, seed {run['seed']}"),
         ("orders", f"{market['orders']} placed, {market['replaced']} replaced, {sum(market['cancelled'].values())} cancelled"),
         ("trades", f"{market['trades']}: " + ", ".join(_traded(market, direction) for direction in DIRECTIONS)),
-        ("blocked crossings", f"{market['blocked_crossings']}" + _named("; most by ", market["blocked_by"])),
+        ("trades by kind", _kinds(market)),
+        (
+            "blocked crossings",
+            f"{market['blocked_crossings']}, {market['woken']} of them traded later" + _named("; ", market["blocked_by"], 2),
+        ),
         ("refusals", _named("", market["refusals"]) or "none"),
         ("welfare gained", f"{found['welfare_gain_eur']:.2f} EUR in energy served; bids above asks {market['surplus_eur']:.2f} EUR"),
+        *_compared(found["rules"]),
+        *_mechanisms(found),
         ("sun curtailed", f"{without['curtailed']:.1f} kWh without the market, {with_market['curtailed']:.1f} kWh with it"),
         ("demand unserved", f"{without['unserved']:.2f} kWh without the market, {with_market['unserved']:.2f} kWh with it"),
         ("cars charged", f"{without['car']:.1f} kWh without the market, {with_market['car']:.1f} kWh with it"),
@@ -57,8 +63,55 @@ def _traded(market: Mapping[str, Any], direction: str) -> str:
     return f"{market['traded_w'][direction] / 1000:.1f} kW of {direction}{mean}"
 
 
-def _named(prefix: str, counts: Mapping[str, int]) -> str:
-    listed = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:4])
+def _kinds(market: Mapping[str, Any]) -> str:
+    free = sum(market["leftover_w"].values()) / 1000
+    orders = f"{market['icebergs']} icebergs and {market['blocks_placed']} orders over several intervals placed"
+    return f"{_named('', market['kinds'], 9) or 'none'}; {free:.1f} kW that nobody held; {orders}"
+
+
+def _compared(rules: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """The run beside the same requests under another rule."""
+    if not rules:
+        return []
+    told = ", ".join(f"{one['name']} {one['welfare_mct'] / 100_000:.2f} EUR in {one['trades']} trades" for one in rules)
+    ratio = f": {rules[0]['welfare_mct'] / rules[1]['welfare_mct']:.2f} times" if len(rules) > 1 and rules[1]["welfare_mct"] > 0 else ""
+    return [("the same requests", told + ratio)]
+
+
+def _mechanisms(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Auctions, the operator's hand, prices of headroom, money: each in a row, where there was any."""
+    listed = []
+    opening = [auction for auction in found["auctions"] if auction["opening"]]
+    if opening:
+        told = [auction for auction in opening if auction["indicative_welfare_mct"] is not None]
+        result, indicative = (sum(auction[f"{kind}welfare_mct"] for auction in told) / 100_000 for kind in ("", "indicative_"))
+        watts = sum(auction["received_w"] for auction in opening) / 1000
+        announced = f"announced last {indicative:.2f} EUR, came to {result:.2f} EUR ({len(told)} announced)"
+        listed.append(("opening auctions", f"{len(opening)}: {watts:.1f} kW; {announced}"))
+    if found["headroom_prices_mct"]:
+        priced = ", ".join(f"{row} {price / 1000:.2f}" for row, price in list(found["headroom_prices_mct"].items())[:3])
+        listed.append(("dearest headroom", f"{priced} ct/kWh, mean of all intervals"))
+    listed += _operated(found["operator"])
+    money = found["settlement"]
+    if money["intervals"]:
+        figure = f"{money['intervals']} intervals: customers {money['customers_mct'] / 100_000:+.2f} EUR, operator "
+        listed.append(("settlement", f"{figure}{money['operator_mct'] / 100_000:+.2f} EUR, sum {money['sum_mct'] / 100_000:.2f} EUR"))
+    return listed
+
+
+def _operated(operator: Mapping[str, Any]) -> list[tuple[str, str]]:
+    listed = []
+    for one in operator["withheld"]:
+        sold = f"sold {operator['sold_w']} W of it for {operator['earned_mct'] / 1000:.2f} ct"
+        listed.append(("operator's offer", f"{one['offered_w']} W of {one['row']} at {one['reserve_mct'] / 1000:.2f} ct/kWh; {sold}"))
+    if operator["moves"]:
+        raised = sum(operator["raised_w"].values()) / 1000
+        listed.append(("operator's hand", f"{'; '.join(operator['moves'])}; limits raised by {raised:.1f} kW in all"))
+    return listed
+
+
+def _named(prefix: str, counts: Mapping[str, int], most: int = 4) -> str:
+    listed = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:most])
     return prefix + listed if listed else ""
 
 

@@ -21,6 +21,7 @@ BLUE, ORANGE, VERMILION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
 GREY, LIGHT, INK = "#9AA3AB", "#DDE2E6", "#22282D"
 DIRECTIONS = ("export", "import")
 MINUTE_MS = 60_000
+KINDS = {"pair": ("pair", GREEN), "sweep": ("joint", BLUE), "uncross": ("joint", BLUE), "block": ("several intervals", VERMILION)}
 HOMES_NAMED_MAX = 90  # more names than that do not fit along an axis
 STYLE = {
     "font.family": "DejaVu Sans", "font.size": 9.5, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -42,12 +43,13 @@ class HomeEnvelope(NamedTuple):
 
 
 class TradePoint(NamedTuple):
-    """One trade: delivery interval, direction, what it moved and at what price, in the order of trading."""
+    """One purchase: delivery interval, direction, what it moved, at what price, in which kind of trade, in the order of trading."""
 
     interval_ms: int
     direction: str
     watts: int
     price_mct: int
+    kind: str = "pair"
 
 
 class Feeder(NamedTuple):
@@ -206,23 +208,27 @@ def draw_prices(
             _quantity_panel(grid[1][column], mine, blocked_w, intervals_ms, direction)
         handles, labels = grid[0][0].get_legend_handles_labels()
         more, names = grid[1][0].get_legend_handles_labels()
-        figure.legend(handles + more, labels + names, loc="upper right", ncols=4, bbox_to_anchor=(0.99, 0.985))
+        figure.legend(handles + more, labels + names, loc="upper right", ncols=7, bbox_to_anchor=(0.99, 0.985), columnspacing=1.2)
 
 
 def _price_panel(axes: Axes, trades: Sequence[TradePoint], intervals_ms: Sequence[int], direction: str) -> None:
     means = []
+    looks = {look: [kind for kind, other in KINDS.items() if other == look] for look in KINDS.values()}
     for index, interval_ms in enumerate(intervals_ms):
-        mine = [trade for trade in trades if trade.interval_ms == interval_ms]
+        mine = [trade for trade in trades if trade.interval_ms == interval_ms and trade.kind != "leftover"]
         watts = sum(trade.watts for trade in mine)
         means.append(sum(trade.watts * trade.price_mct for trade in mine) / watts / 1000 if watts else float("nan"))
-        axes.scatter(
-            [index + 0.06 + 0.88 * (rank + 0.5) / len(mine) for rank in range(len(mine))], [trade.price_mct / 1000 for trade in mine],
-            s=[6 + trade.watts / 16 for trade in mine], color=GREEN, alpha=0.4, linewidths=0,
-            label=None if index else "trade (area: watts)",
-        )  # fmt: skip
+        places = [index + 0.06 + 0.88 * (rank + 0.5) / len(mine) for rank in range(len(mine))]
+        for (name, colour), kinds in looks.items():
+            of_kind = [(place, trade) for place, trade in zip(places, mine, strict=True) if trade.kind in kinds]
+            axes.scatter(
+                [place for place, _ in of_kind], [trade.price_mct / 1000 for _, trade in of_kind],
+                s=[6 + trade.watts / 16 for _, trade in of_kind], color=colour, alpha=0.4, linewidths=0, label=None if index else name,
+            )  # fmt: skip
     begins = range(len(means))
     axes.hlines(means, [begin + 0.04 for begin in begins], [begin + 0.96 for begin in begins], color=INK, lw=2, label="mean by watts")
-    axes.set_title(f"{direction.capitalize()}: {len(trades)} trades, {sum(trade.watts for trade in trades) / 1000:.0f} kW")
+    paid = [trade.watts for trade in trades if trade.kind != "leftover"]
+    axes.set_title(f"{direction.capitalize()}: {len(paid)} purchases, {sum(paid) / 1000:.0f} kW")
     axes.set_ylabel("price, cent per kWh of envelope")
     axes.set_ylim(bottom=0)
 
@@ -231,9 +237,13 @@ def _quantity_panel(
     axes: Axes, trades: Sequence[TradePoint], blocked_w: Mapping[tuple[int, str], int], intervals_ms: Sequence[int], direction: str
 ) -> None:
     places = [index + 0.5 for index in range(len(intervals_ms))]
-    traded = [sum(trade.watts for trade in trades if trade.interval_ms == interval_ms) / 1000 for interval_ms in intervals_ms]
+    paid, free = (
+        [sum(t.watts for t in trades if t.interval_ms == at and (t.kind == "leftover") == is_free) / 1000 for at in intervals_ms]
+        for is_free in (False, True)
+    )
     blocked = [blocked_w.get((interval_ms, direction), 0) / 1000 for interval_ms in intervals_ms]
-    axes.bar([place - 0.2 for place in places], traded, width=0.38, color=GREEN, label="traded")
+    axes.bar([place - 0.2 for place in places], paid, width=0.38, color=INK, label="bought")
+    axes.bar([place - 0.2 for place in places], free, bottom=paid, width=0.38, color=GREY, label="nobody's, for nothing")
     axes.bar([place + 0.2 for place in places], blocked, width=0.38, color=VERMILION, label="blocked by the network")
     axes.set_ylabel("kW")
     every = max(1, len(intervals_ms) // 8)

@@ -19,6 +19,9 @@ from demo import figures, page, pictures
 from demo.homes import Connection, Delivered
 from demo.timetable import FleetResult
 from exchange.events import Event
+from exchange.market import OPERATOR
+from replay.outcome import Outcome
+from riskcheck.polytope import RowLabel
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Run:
     audits: Audits | None = None
     feeder: pictures.Feeder | None = None
     notes: Sequence[str] = field(default_factory=tuple)
+    compared: Sequence[Outcome] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,19 @@ def summary(run: Run, facts: Facts) -> dict[str, Any]:
         },
         "market": {
             "orders": market.orders, "replaced": market.replaced, "cancelled": dict(market.cancelled.most_common()),
-            "trades": len(market.trades), "blocked_crossings": market.blocked, "blocked_by": dict(market.blocked_rows.most_common(8)),
+            "trades": len(market.trades), "kinds": dict(market.kinds.most_common()), "leftover_w": dict(market.leftover_w),
+            "icebergs": market.icebergs, "blocks_placed": market.blocks_placed,
+            "blocked_crossings": market.blocked, "woken": market.woken, "blocked_by": dict(market.blocked_rows.most_common(8)),
             "refusals": dict((market.refusals + _refused_at_the_gate(run.fleet)).most_common()),
             "traded_w": {direction: market.traded_w(direction) for direction in figures.DIRECTIONS},
             "price_mean_mct": {direction: market.price_mean_mct(direction) for direction in figures.DIRECTIONS},
             "turnover_eur": round(market.turnover_mct / 100_000, 4), "surplus_eur": round(market.surplus_mct / 100_000, 4),
         },
+        "auctions": auctions(run, market),
+        "headroom_prices_mct": headroom_prices(run.fleet),
+        "operator": operated(market),
+        "settlement": settled(market),
+        "rules": [{name: getattr(one, name) for name in ("name", "trades", "welfare_mct", "surplus_mct", "leftover_kwh")} for one in run.compared],
         "energy_kwh": energy,
         "welfare_gain_eur": round(energy["with"]["value_eur"] - energy["without"]["value_eur"], 4),
         "envelopes": {
@@ -147,6 +158,45 @@ def summary(run: Run, facts: Facts) -> dict[str, Any]:
         "replay": vars(run.replay) if run.replay else None,
     }  # fmt: skip
     return found | {"problems": problems(run, facts)}
+
+
+def auctions(run: Run, market: figures.Market) -> list[dict[str, Any]]:
+    """Each with its result and, for opening ones, the last that was published before: what it would come to. Watts, milli-cents."""
+    announced = {one.interval_ms: one for home in run.fleet.homes for one in home.announced}
+    found = []
+    for auction in market.auctions:
+        told = announced.get(auction.interval_ms) if auction.opening else None
+        found.append(
+            vars(auction) | {
+                "indicative_welfare_mct": told.indicative_welfare_mct if told else None, "indicative_w": told.indicative_w if told else None,
+            }
+        )  # fmt: skip
+    return found
+
+
+def headroom_prices(fleet: FleetResult) -> dict[str, int]:
+    """The dearest rows by the last price that was published of each interval: mean over all intervals, milli-cents per kWh."""
+    announced = [one for home in fleet.homes for one in home.announced]
+    totals = sum((Counter(one.row_price_mct) for one in announced), Counter[str]())
+    return {row: round(total / len(announced)) for row, total in totals.most_common(8)}
+
+
+def operated(market: figures.Market) -> dict[str, Any]:
+    operator = market.operator
+    return {
+        "withheld": [
+            {"row": str(RowLabel(one.kind, one.element, one.phase)), "offered_w": one.quantity_w, "reserve_mct": one.price_mct}
+            for one in operator.withheld
+        ],
+        "sold_w": operator.sold_w, "earned_mct": operator.earned_mct, "raised_w": dict(operator.raised_w), "moves": operator.moves,
+    }  # fmt: skip
+
+
+def settled(market: figures.Market) -> dict[str, Any]:
+    """Over all settled intervals; customers and operator together sum to zero, or it is a problem."""
+    customers = sum(sum(one.cash_mct) for one in market.settled)
+    operator = sum(one.operator_mct for one in market.settled)
+    return {"intervals": len(market.settled), "customers_mct": customers, "operator_mct": operator, "sum_mct": customers + operator}
 
 
 def worst(certificates: Sequence[Certificate]) -> Certificate:
@@ -203,6 +253,9 @@ def problems(run: Run, facts: Facts) -> list[str]:
         found.append(f"{outside} deliveries outside their envelope")
     if fleet.complete and len(facts.lived) != len(run.connections) * len(market.intervals_ms()):
         found.append(f"{len(facts.lived)} deliveries, {len(run.connections) * len(market.intervals_ms())} were due")
+    if fleet.complete and len(market.settled) != len(market.intervals_ms()):
+        found.append(f"{len(market.settled)} intervals were settled, {len(market.intervals_ms())} were due")
+    found += [f"{one.name}: {problem}" for one in run.compared for problem in one.problems]
     if not fleet.complete:
         found.append("the fleet stopped before the last delivery")
     if run.replay is not None and not run.replay.same:
@@ -250,8 +303,10 @@ def draw(run: Run, facts: Facts, folder: Path) -> None:
         for place in order
     ]  # fmt: skip
     pictures.draw_envelopes(folder / "envelopes.png", homes, shown, f"{source} Allocation: max-min fair within the network's limits.")
-    points = [pictures.TradePoint(trade.interval_ms, trade.direction, trade.received_w, trade.price_mct) for trade in market.trades]
-    pictures.draw_prices(folder / "prices.png", points, market.blocked_w, intervals, f"{source} A trade's price is the resting order's.")
+    pictures.draw_prices(
+        folder / "prices.png", _points(market), market.blocked_w, intervals,
+        f"{source} What each purchase paid for a watt of its own limit; headroom that nobody held is free.",
+    )  # fmt: skip
     panels = {
         title: (figures.per_interval_kwh(facts.without, name, intervals), figures.per_interval_kwh(facts.lived, name, intervals))
         for title, name in (("Solar power curtailed", "curtailed"), ("Demand unserved", "unserved"), ("Cars charged", "car"))
@@ -261,14 +316,24 @@ def draw(run: Run, facts: Facts, folder: Path) -> None:
         pictures.draw_feeder(folder / "feeder.png", run.feeder, f"{source} AC power flow at the corners of all certified envelopes.")
 
 
+def _points(market: figures.Market) -> list[pictures.TradePoint]:
+    return [
+        pictures.TradePoint(trade.interval_ms, leg.direction, leg.change_w, leg.price_mct, trade.kind)
+        for trade in market.trades
+        for leg in trade.legs
+        if leg.change_w > 0 and leg.customer != OPERATOR
+    ]
+
+
 def write_tables(run: Run, facts: Facts, folder: Path) -> None:
     """trades.csv and homes.csv: what a spreadsheet wants."""
     with (folder / "trades.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(("sequence", "interval_ms", "direction", "buyer", "sellers", "received_w", "given_w", "price_mct"))
+        table.writerow(("sequence", "interval_ms", "kind", "customer", "direction", "change_w", "price_mct", "cash_mct"))
         table.writerows(
-            (t.sequence, t.interval_ms, t.direction, t.buyer, " ".join(t.sellers), t.received_w, t.given_w, t.price_mct)
-            for t in facts.market.trades
+            (trade.sequence, trade.interval_ms, trade.kind, leg.customer, leg.direction, leg.change_w, leg.price_mct, leg.cash_mct)
+            for trade in facts.market.trades
+            for leg in trade.legs
         )
     kinds = {home.customer: home.kind for home in run.fleet.homes}
     phases = {place.customer: place.phase for place in run.places}

@@ -11,18 +11,20 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from demo import figures, page, report
+from demo import figures, hand, page, report
 from demo.board import Board
+from demo.errand import GRACE_S, Fleet, errand
+from demo.errand import FleetError as FleetError  # who runs a demo catches it
 from demo.homes import Connection
 from demo.pictures import Feeder
-from demo.timetable import Clock, FleetResult, FleetSpec, HomeSpec
+from demo.timetable import Clock, FleetResult
 from envelopes import files
 from envelopes.refresh import Plan, plan
 from exchange.bounds import MarketSettings
@@ -31,10 +33,12 @@ from exchange.journal import JournalError
 from exchange.recovery import Batch, ReplayMismatchError
 from gateway.auditor import Auditor, Audits
 from gateway.broker import Broker, start_broker
-from gateway.clock import Schedule
 from gateway.host import Host
 from gateway.session import SessionSettings
 from gateway.show import counting, summary_table, working
+from replay import whatif
+from replay.outcome import Outcome
+from replay.variants import Variant
 from replay.verify import EventLog, verify
 from riskcheck.certify import Certificate, Certifier
 from riskcheck.network import Network
@@ -42,9 +46,8 @@ from riskcheck.network import Network
 AREA = "lv"
 START_MS = 1_777_298_400_000  # 2026-04-27, a Monday, 14:00 UTC: the sun is still high and the first cars come home
 MINUTE_MS = 60_000
-FLEET_GRACE_S = 30.0
 AUDIT_GRACE_S = 10.0  # the last holdings are certified once more after the run, whatever the auditor came to
-LEAD_INTERVALS = 4
+ONE_TO_ONE = Variant("one to one", rule="one_to_one")
 OURS = (
     "journal.sqlite*", "report.json", "summary.md", "index.html", "trades.csv", "homes.csv", "certificate.json", "envelopes.json",
     *page.PICTURES,
@@ -76,6 +79,7 @@ class Market:
     broker: str
     seconds: float
     audits: Audits
+    notes: list[str]
 
 
 def run(network: Network, settings: DemoSettings) -> dict[str, Any]:
@@ -91,7 +95,7 @@ def prepare(network: Network, quiet: bool) -> Plan:
     say("limits, whatever everybody does inside the limits they hold.")
     say(f"{network.name}: {network.n_buses} buses, {len(network.customers)} customers, {network.phases}-phase")
     with working(quiet) as progress:
-        ready = plan(network, AREA, MarketSettings(), progress)
+        ready = plan(network, AREA, hand.RULES, progress)
     exports, imports = ready.allocation.export_w, ready.allocation.import_w
     say(f"{ready.rows.rows_given} rows from AC sensitivities, {ready.rows.n_rows} of them matter; margins searched for in AC")
     say(f"max-min envelopes: export {min(exports)}..{max(exports)} W, import {min(imports)}..{max(imports)} W")
@@ -109,12 +113,14 @@ def trade(ready: Plan, settings: DemoSettings) -> dict[str, Any]:
     names = [customer.id for customer in ready.network.customers]
     passwords = settings.passwords
     with start_broker(settings.broker_url, AREA, names, kind=settings.broker_kind, passwords=passwords) as broker:
-        minutes = (settings.intervals + LEAD_INTERVALS) * settings.interval_s / 60
+        minutes = (settings.intervals + hand.LEAD_INTERVALS) * settings.interval_s / 60
         say(f"broker: {broker.kind} on {broker.host}:{broker.port}; {len(names)} homes connect and trade for {minutes:.1f} minutes")
         market = asyncio.run(_trade(ready, settings, broker))
     certificates = [ready.certificate, *_certify_holdings(ready, market, settings.quiet)]
     replayed = _replay(settings.out / "journal.sqlite", market, settings.quiet)
-    summary = report.write(_facts(ready, settings, market, certificates, replayed, time.monotonic() - started), settings.out)
+    compared = _compare(settings.out / "journal.sqlite", settings.quiet)
+    facts = _facts(ready, settings, market, certificates, replayed, compared, time.monotonic() - started)
+    summary = report.write(facts, settings.out)
     if not settings.quiet:
         summary_table(page.rows(summary), summary["problems"])
     say(f"report: {settings.out / 'index.html'}")
@@ -143,11 +149,9 @@ def _write_plan(ready: Plan, out: Path) -> None:
 async def _trade(ready: Plan, settings: DemoSettings, broker: Broker) -> Market:
     """From the first gate opening to the end of the last delivery."""
     length = ready.settings.interval_ms
-    schedule = Schedule(
-        interval_ms=length, open_lead_ms=LEAD_INTERVALS * length, close_lead_ms=length // 3, first_ms=START_MS,
-        end_ms=START_MS + settings.intervals * length,
-    )  # fmt: skip
-    before_ms = START_MS - schedule.open_lead_ms
+    schedule = hand.schedule(START_MS, settings.intervals, length)
+    before_ms = START_MS - schedule.first_lead_ms
+    notes: list[str] = []
     clock: Clock | None = None
     events: list[Event] = []
     log = EventLog()
@@ -166,15 +170,24 @@ async def _trade(ready: Plan, settings: DemoSettings, broker: Broker) -> Market:
         auditor = Auditor(_quiet if settings.quiet else _say)
         host = Host(settings.out / "journal.sqlite", broker, ready, schedule, market_ms, listen, hurried, auditor)
         started = time.monotonic()
-        async with host, _Fleet(_errand(ready, settings, broker, schedule)) as fleet:
+        async with host, Fleet(errand(ready, settings.seed, broker, schedule)) as fleet:
             await _unless(host, fleet.ready())
             clock = Clock(before_ms, time.time() * 1000, length / 1000 / settings.interval_s)
             fleet.tell(clock)
-            limit_s = (schedule.open_lead_ms / length + settings.intervals) * settings.interval_s + FLEET_GRACE_S
-            result = await _unless(host, fleet.result(limit_s))
+            limit_s = (schedule.first_lead_ms / length + settings.intervals) * settings.interval_s + GRACE_S
+            operating = asyncio.create_task(hand.operate(host, schedule, _wait_s(clock), notes.append))
+            try:
+                result = await _unless(host, fleet.result(limit_s))
+                await operating
+            finally:
+                operating.cancel()
             await _unless(host, board.delivered(settings.intervals))
             await _unless(host, auditor.caught_up(AUDIT_GRACE_S))
-    return Market(events, log, result, broker.kind, time.monotonic() - started, auditor.audits)
+    return Market(events, log, result, broker.kind, time.monotonic() - started, auditor.audits, notes)
+
+
+def _wait_s(clock: Clock) -> Callable[[int], float]:
+    return lambda at_ms: (clock.wall(at_ms) - time.time() * 1000) / 1000
 
 
 async def _unless(host: Host, awaited: Any) -> Any:
@@ -187,79 +200,6 @@ async def _unless(host: Host, awaited: Any) -> Any:
     if failure in done:
         failure.result()
     return work.result()
-
-
-def _errand(ready: Plan, settings: DemoSettings, broker: Broker, schedule: Schedule) -> FleetSpec:
-    homes = []
-    for customer in ready.network.customers:
-        user, password = broker.credentials(customer.id)
-        ratings = customer.rating_export_w, customer.rating_import_w, customer.failsafe_export_w, customer.failsafe_import_w
-        homes.append(HomeSpec(customer.id, password, *ratings, user=user))
-    market = ready.settings
-    return FleetSpec(
-        broker.host, broker.port, AREA, settings.seed, START_MS, settings.intervals, schedule.interval_ms, schedule.open_lead_ms,
-        schedule.close_lead_ms, market.lot_w, market.tick_mct, market.price_mct_max, tuple(homes),
-    )  # fmt: skip
-
-
-class _Fleet:
-    """The homes' process: told its errand, then the clock; answers with one JSON line."""
-
-    def __init__(self, errand: FleetSpec) -> None:
-        self._errand = errand
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def __aenter__(self) -> _Fleet:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "demo.fleet",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 28,
-        )  # fmt: skip
-        self._write(self._errand)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None
-        if self._process.returncode is None:
-            self._process.terminate()
-            await self._process.wait()
-
-    def tell(self, clock: Clock) -> None:
-        self._write(clock)
-
-    async def ready(self) -> None:
-        line = await self._line(FLEET_GRACE_S * 2)
-        if line.strip() != b"ready":
-            raise FleetError(f"the homes did not start: {_errors(line)}")
-
-    async def result(self, limit_s: float) -> FleetResult:
-        line = await self._line(limit_s)
-        if not line:
-            raise FleetError("the homes' process ended without a result")
-        return msgspec.json.decode(line, type=FleetResult)
-
-    def _write(self, message: FleetSpec | Clock) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(message) + b"\n")
-
-    async def _line(self, limit_s: float) -> bytes:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        try:
-            return await asyncio.wait_for(self._process.stdout.readline(), limit_s)
-        except TimeoutError:
-            raise FleetError(f"the homes said nothing for {limit_s:.0f} s") from None
-
-
-class FleetError(Exception):
-    """The homes' process failed."""
-
-
-def _errors(line: bytes) -> str:
-    try:
-        return "; ".join(msgspec.json.decode(line, type=FleetResult).errors) or "no reason given"
-    except msgspec.MsgspecError:
-        return "it ended" if not line else line[:200].decode(errors="replace")
 
 
 # --- proof --------------------------------------------------------------------------------------------------------
@@ -294,12 +234,24 @@ def _replay(journal: Path, market: Market, quiet: bool) -> report.Replay:
     return report.Replay(verdict.commands, verdict.events, verdict.digest, same, time.monotonic() - started)
 
 
+def _compare(journal: Path, quiet: bool) -> list[Outcome]:
+    """The same requests as they came, and one to one, pair by pair."""
+    tape = whatif.tape_of_journal(journal)
+    with working(quiet) as progress:
+        return list(whatif.compare(tape, [Variant(), ONE_TO_ONE], _no_plan, progress))
+
+
+def _no_plan(_network: str, _settings: MarketSettings) -> Plan:
+    raise AssertionError("nothing is compared with another network")
+
+
 # --- report -------------------------------------------------------------------------------------------------------
 
 
 def _facts(
-    ready: Plan, settings: DemoSettings, market: Market, certificates: Sequence[Certificate], replayed: report.Replay, wall_s: float
-) -> report.Run:
+    ready: Plan, settings: DemoSettings, market: Market, certificates: Sequence[Certificate], replayed: report.Replay,
+    compared: Sequence[Outcome], wall_s: float,
+) -> report.Run:  # fmt: skip
     network, length = ready.network, ready.settings.interval_ms
     subjects = ["the allocation"] + [f"the interval at {_hhmm(START_MS + i * length)}" for i in range(len(certificates) - 1)]
     connections = [
@@ -322,6 +274,8 @@ def _facts(
         replay=replayed,
         audits=_audited(market.audits),
         feeder=_feeder(network, certificates),
+        compared=compared,
+        notes=market.notes,
     )
 
 

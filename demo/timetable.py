@@ -1,7 +1,7 @@
 """The fleet's errand, its timetable and its answer. Pure: what the asyncio shell in fleet.py is told to do, and when.
 
 Market time runs `speed` times as fast as the wall clock and passes `market_ms` when the wall clock shows `wall_ms`. Each
-interval is open for trading from `open_lead_ms` to `close_lead_ms` before its delivery. In that window every home acts a
+interval takes orders from `open_lead_ms` to `close_lead_ms` before its delivery. In that window every home acts a
 few times, at moments of its own drawn from (seed, customer, interval); at the start of an interval its physics run under the
 envelope then in force.
 """
@@ -70,10 +70,19 @@ class FleetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     results: str | None = None
 
 
+class Announced(msgspec.Struct, frozen=True):
+    """The last that was published of an interval: what its auction would come to, and the price of each row that binds."""
+
+    interval_ms: int
+    indicative_welfare_mct: int | None = None
+    indicative_w: int = 0
+    row_price_mct: dict[str, int] = {}
+
+
 class HomeResult(msgspec.Struct):
     """What one home asked, was answered and lived through. Latencies are in microseconds.
 
-    `lost` requests never got an answer, `resent` ones got it only when asked again.
+    `lost` requests never got an answer, `resent` ones got it only when asked again. `announced` is what it saw of the public market.
     """
 
     customer: str
@@ -87,6 +96,7 @@ class HomeResult(msgspec.Struct):
     fills: int = 0
     blocked: int = 0
     missing_envelopes: int = 0
+    announced: list[Announced] = msgspec.field(default_factory=list)
     latencies_us: list[int] = msgspec.field(default_factory=list)
 
 
@@ -101,12 +111,13 @@ class FleetResult(msgspec.Struct, frozen=True):
 
 
 class Moment(NamedTuple):
-    """Something a home does at a market time; `progress` is the share of the trading window that has passed."""
+    """Something a home does at a market time; `progress` is the share of the trading window that has passed, `turn` counts its rounds."""
 
     at_ms: int
     kind: Literal["trade", "deliver"]
     interval_ms: int
     progress: float
+    turn: int = ROUNDS
 
 
 def timetable(spec: FleetSpec, customer: str) -> list[Moment]:
@@ -118,6 +129,6 @@ def timetable(spec: FleetSpec, customer: str) -> list[Moment]:
         random = generator(spec.seed, f"{customer}/{interval_ms}/moments")
         for turn in range(ROUNDS):
             progress = 0.03 + 0.92 * (turn + random.random()) / ROUNDS
-            moments.append(Moment(interval_ms - spec.open_lead_ms + int(progress * window), "trade", interval_ms, progress))
+            moments.append(Moment(interval_ms - spec.open_lead_ms + int(progress * window), "trade", interval_ms, progress, turn))
         moments.append(Moment(interval_ms, "deliver", interval_ms, 1.0))
     return sorted(moments)

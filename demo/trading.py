@@ -10,7 +10,11 @@ forecast knows a share of the interval's minutes and takes a typical day for the
 approaches, so wishes change and homes trade more than once. The car's watt is worth what the last kWh it will leave with is
 worth: a car with time to spare sells, a car that will leave short buys.
 
-It does not know the network: whether a trade is secure is the exchange's matter.
+A large sale is an iceberg. A car that stays connected asks for the same watts in all of the next quarter hours or in none: its
+charger does not run on less than six amperes.
+
+It does not know the network: whether a trade is secure, and at which rate, is the exchange's matter. What it knows of rates is in
+the prices: fills and offers are in cents per kWh of its own limit.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from demo.homes import CAR_W, LOAD_MCT, MINUTE_MS, MINUTES, TARIFF_MCT, HomeModel, HomeState, Minutes
+from demo.homes import CAR_W, CAR_W_MIN, LOAD_MCT, MINUTE_MS, MINUTES, TARIFF_MCT, HomeModel, HomeState, Minutes
 from exchange.commands import Direction, Side
 
 LEVEL_W = 200  # resolution of the worth curve
@@ -29,6 +33,8 @@ WORTH_MCT_MIN = 1_500  # a limit worth less is not bought
 OFFERS_MCT = (400, 8_000, 30_000)  # an offer each for what is worth at most this: spare, dispensable, dear; the rest is kept
 KNOWN_AT_GATE, KNOWN_HALVES_MS = 0.95, 90 * MINUTE_MS  # accuracy of a forecast, and the lead that halves it
 PRICE_MOVE, QUANTITY_MOVE_W = 0.04, 200  # smaller changes are not worth a message
+ICEBERG_W, SHOWN_W = 2_000, 500  # who sells so much shows so much of it at a time
+BLOCK_INTERVALS = 3  # as many as are open for trading at once, early and late in their windows
 
 Levels = npt.NDArray[np.float64]
 
@@ -49,6 +55,15 @@ class Wish(NamedTuple):
     direction: Direction
     side: Side
     slot: int
+    quantity_w: int
+    price_mct: int
+
+
+class Block(NamedTuple):
+    """The same watts of import limit in `intervals` consecutive intervals, all or none."""
+
+    interval_ms: int
+    intervals: int
     quantity_w: int
     price_mct: int
 
@@ -181,6 +196,30 @@ def wishes(
             down = held[direction] - _levels(0, held[direction] - floor_w)
             found += _asks(model, direction, worth(careful, model, car_mct, direction, down), held[direction] - floor_w, market)
     return found
+
+
+def display_w(wish: Wish) -> int:
+    """What an order shows of itself at a time; 0: all of it."""
+    return SHOWN_W if wish.side == "sell" and wish.quantity_w >= ICEBERG_W else 0
+
+
+def car_block(
+    state: HomeState, first_ms: int, interval_length_ms: int, holdings: Callable[[int], tuple[int, int]], market: Market
+) -> Block | None:  # fmt: skip
+    """What the car would charge with through BLOCK_INTERVALS intervals, if it stays and lacks enough limit for its charger to start."""
+    model, car = state.model, state.model.car
+    first, last = state.minute(first_ms), state.minute(first_ms + BLOCK_INTERVALS * interval_length_ms)
+    if car is None or state.car_wmin >= car.need_wmin or not car.arrives_min <= first <= last <= car.leaves_min:
+        return None
+    held = [holdings(first_ms + number * interval_length_ms)[1] for number in range(BLOCK_INTERVALS)]
+    day = np.arange(first, last) % MINUTES
+    own_w = int((model.typical_load_w[day] + model.typical_heat_w[day] - model.typical_solar_w[day]).mean())
+    quantity_w = min(max(0, own_w) + CAR_W, model.rating_import_w) - max(held)
+    worth_mct = car_worth_mct(state, first_ms, interval_length_ms, lambda start_ms: holdings(start_ms)[1]) * (1 - model.margin)
+    wish = _wish("import", "buy", 0, quantity_w, quantity_w, worth_mct, market)
+    if wish.quantity_w < CAR_W_MIN or wish.price_mct < WORTH_MCT_MIN:
+        return None
+    return Block(first_ms, BLOCK_INTERVALS, wish.quantity_w, wish.price_mct)
 
 
 def _levels(low_w: int, high_w: int) -> Levels:
