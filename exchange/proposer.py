@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 NEARLY_ALL = 0.999  # of what could be gained: then pairs may as well trade by themselves
-OFFERS_MAX = 5_000
+OFFERS_MAX = 2_000  # more in one interval, and pairs trade by themselves
 
 
 class Matched(NamedTuple):

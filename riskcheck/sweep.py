@@ -47,6 +47,7 @@ EPS = 1e-3
 ITERATIONS_MAX = 500
 ENTERING = 10  # rows that join OSQP's program at once
 ROUNDS_MAX = 6
+WHOLE_BOOK_MAX = 500  # orders that OSQP looks at all together (0.1 s); with more the vertex is sought from nothing
 NEAR = 30  # orders that OSQP looks at where prices are known already: those that these prices leave nearest to a trade
 BROKEN = 2e-3  # of a row's largest term
 NEARLY = 0.02
@@ -174,7 +175,7 @@ def _solved(program: _Program, hint_mct: Floats | None, ask_osqp: bool) -> tuple
     start = np.zeros(len(program.offers))
     if not len(program.room):
         start = np.where(program.value > 0, program.high, 0.0)
-    elif ask_osqp and len(program.kept) == len(program.room):
+    elif ask_osqp and len(program.kept) == len(program.room) and (hint_mct is not None or len(start) <= WHOLE_BOOK_MAX):
         hint = None if hint_mct is None else hint_mct[program.kept] / program.unit_mct
         start = _secured(program, _by_osqp(program, hint))
     x, price, _ = climb(program.value, program.rows, program.room, program.high, start, STEPS_PER_SIZE * sum(program.rows.shape))

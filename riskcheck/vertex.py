@@ -47,16 +47,15 @@ def _climb(value: Floats, rows: Floats, room: Floats, high: Floats, x: Floats, s
     tight, basic = np.empty(min(m, n), np.int64), np.empty(min(m, n), np.int64)
     is_basic, is_tight = np.zeros(n, np.bool_), np.zeros(m, np.bool_)
     spare = np.maximum(room - rows @ x, 0.0)
-    price, k = np.zeros(m), 0
+    k, is_new = 0, True
     for step in range(steps_max):
-        inverse = _inverse(rows, tight[:k], basic[:k])
-        worth = _worth(value, inverse, basic[:k])
-        price[:] = 0.0
-        for i in range(k):
-            price[tight[i]] = worth[i]
-        entering, leaving_row, sign = _enter(value, rows, high, x, tight[:k], worth, is_basic)
+        if is_new:
+            inverse = _inverse(rows, tight[:k], basic[:k])
+            worth = _worth(value, inverse, basic[:k])
+            gain = _gain(value, rows, tight[:k], worth)
+        entering, leaving_row, sign = _enter(gain, high, x, worth, is_basic)
         if entering < 0 and leaving_row < 0:
-            return np.maximum(price, 0.0), step
+            return _prices(m, tight[:k], worth), step
         along = _along(rows, inverse, tight[:k], entering, leaving_row, sign)
         use = _use(rows, basic[:k], along, entering, sign)
         reach, basic_end, row_end = _reach(use, spare, is_tight, x, high, basic[:k], along, entering, sign)
@@ -65,10 +64,11 @@ def _climb(value: Floats, rows: Floats, room: Floats, high: Floats, x: Floats, s
         _move(x, spare, high, basic[:k], along, use, is_tight, entering, sign, reach)
         if leaving_row >= 0:
             spare[tight[leaving_row]] += reach
+        is_new = entering < 0 or basic_end >= 0 or row_end >= 0  # else it reached its own bound
         k = _exchange(tight, basic, is_tight, is_basic, k, entering, leaving_row, basic_end, row_end)
         if row_end >= 0:
             spare[row_end] = 0.0
-    return np.maximum(price, 0.0), steps_max
+    return _prices(m, tight[:k], _worth(value, _inverse(rows, tight[:k], basic[:k]), basic[:k])), steps_max
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -93,18 +93,32 @@ def _worth(value: Floats, inverse: Floats, basic: Indices) -> Any:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _enter(value: Floats, rows: Floats, high: Floats, x: Floats, tight: Indices, worth: Floats, is_basic: Any) -> Any:
-    """(variable, place of a row in `tight`, sign): what rises (or falls, sign -1) next; -1, -1 where nothing gains."""
+def _prices(m: int, tight: Indices, worth: Floats) -> Any:
+    price = np.zeros(m)
+    for i in range(len(tight)):
+        price[tight[i]] = max(worth[i], 0.0)
+    return price
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _gain(value: Floats, rows: Floats, tight: Indices, worth: Floats) -> Any:
+    """What one unit more of each variable gains at these prices."""
     gain = value.copy()
     for i in range(len(tight)):
         for j in range(len(gain)):
             gain[j] -= worth[i] * rows[tight[i], j]
+    return gain
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _enter(gain: Floats, high: Floats, x: Floats, worth: Floats, is_basic: Any) -> Any:
+    """(variable, place of a row in `tight`, sign): what rises (or falls, sign -1) next; -1, -1 where nothing gains."""
     best, entering, leaving_row, sign = 0.0, -1, -1, 1.0
     for j in range(len(gain)):
         span = high[j] - x[j] if gain[j] > 0 else x[j]
         if not is_basic[j] and abs(gain[j]) > GAIN and abs(gain[j]) * span > best:
             best, entering, sign = abs(gain[j]) * span, j, (1.0 if gain[j] > 0 else -1.0)
-    for i in range(len(tight)):
+    for i in range(len(worth)):
         if worth[i] < -GAIN and (-worth[i] > best or entering < 0):
             best, entering, leaving_row, sign = -worth[i], -1, i, 1.0
     return entering, leaving_row, sign
