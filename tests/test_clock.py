@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from exchange.commands import Advance, CloseGate, Command, OpenInterval, RetireInterval
-from gateway.clock import Schedule, due
+from exchange.commands import Advance, CloseGate, Command, EnterPhase, OpenInterval, Phase, RetireInterval
+from gateway.clock import Schedule, auctions_over, due
 
 MINUTE = 60_000
 SCHEDULE = Schedule(15 * MINUTE, 60 * MINUTE, 5 * MINUTE, first_ms=0, end_ms=90 * MINUTE)
@@ -20,7 +20,9 @@ def words(commands: list[Command]) -> str:
     for command in commands:
         match command:
             case OpenInterval():
-                said.append(f"open {command.interval_ms // MINUTE}")
+                said.append(f"open {command.interval_ms // MINUTE}" + (f" {command.phase}" if command.phase != "continuous" else ""))
+            case EnterPhase():
+                said.append(f"{command.interval_ms // MINUTE} {command.phase}")
             case CloseGate():
                 said.append(f"close {command.interval_ms // MINUTE}")
             case RetireInterval():
@@ -85,7 +87,60 @@ def test_the_next_envelope_is_there_before_the_current_one_ends() -> None:
         (Schedule(first_ms=1), "first_ms 1 is not a multiple"),
         (Schedule(close_lead_ms=3_600_000), "not 0 <= close < open"),
         (Schedule(open_lead_ms=600_000), "the next envelope would come after the current one ends"),
+        (Schedule(auction_lead_ms=3_600_000), "auction_lead_ms 3600000 is not before open_lead_ms 3600000"),
+        (Schedule(announce_lead_ms=1), "announce_lead_ms 1 is after orders are taken"),
+        (Schedule(pause_ms=0), "pause_ms 0 must be positive"),
     ],
 )
 def test_schedules_that_cannot_work_say_why(schedule: Schedule, problem: str) -> None:
     assert any(problem in found for found in schedule.problems())
+
+
+LIFE = Schedule(15 * MINUTE, 60 * MINUTE, 5 * MINUTE, 0, 15 * MINUTE, announce_lead_ms=120 * MINUTE, auction_lead_ms=70 * MINUTE)
+
+# now in minutes; the phase that the interval is in ("" not open yet); what the clock orders
+STEPS = [
+    (-121, "", ""),
+    (-120, "", "time, open 0 announced"),
+    (-71, "announced", ""),
+    (-70, "announced", "time, 0 auction"),
+    (-70, "", "time, open 0 auction"),  # after an outage it is opened in the phase of the moment
+    (-60, "auction", ""),  # an auction is ended by an Uncross, which `auctions_over` asks for
+    (-60, "announced", "time, 0 continuous"),
+    (-30, "", "time, open 0"),
+    (-30, "frozen", ""),  # whoever froze it opens it again
+    (-5, "continuous", "time, close 0"),
+    (-5, "auction", "time, close 0"),
+    (-5, "frozen", "time, close 0"),
+    (-4, "closed", ""),
+    (0, "closed", "time, 0 delivery"),
+    (14, "delivery", ""),
+    (15, "delivery", "time, retire 0"),
+]
+
+
+@pytest.mark.parametrize(("now", "phase", "expected"), STEPS)
+def test_the_life_of_an_interval(now: int, phase: Phase, expected: str) -> None:
+    assert words(due(LIFE, "lv", now * MINUTE, {0: phase} if phase else {}, None, opening)) == expected
+
+
+# now and when the auction was first seen, in minutes; whether it is over
+AUCTIONS = [
+    (-61, -70, False),
+    (-60, -70, True),  # the opening auction ends when the gate opens
+    (-30, -31, True),  # a pause lasts a minute
+    (-30, -30.5, False),
+    (-60, -60, False),  # one that begins there is a pause
+    (-59, -60, True),
+]
+
+
+@pytest.mark.parametrize(("now", "since", "is_over"), AUCTIONS)
+def test_when_an_auction_is_over(now: float, since: float, is_over: bool) -> None:
+    over = auctions_over(LIFE, int(now * MINUTE), {0: "auction", 15 * MINUTE: "continuous"}, {0: int(since * MINUTE)})
+    assert over == ([0] if is_over else [])
+
+
+def test_an_auction_that_nobody_has_seen_begin_ends_after_a_whole_pause() -> None:
+    """After a restart: the engine says that it is in auction, and not since when."""
+    assert auctions_over(LIFE, -30 * MINUTE, {0: "auction"}, {}) == []

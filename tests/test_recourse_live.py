@@ -99,7 +99,7 @@ def test_a_blocked_trade_is_made_with_a_set_point_that_its_inverter_is_told(tmp_
             (setting,) = changed.settings
             assert (changed.cause, setting.device, setting.kind) == ("recourse", "ben", "reactive_var")
             assert -60_000 <= setting.value < 0
-            assert changed.detail == f"{WATTS} W between ben and anna: ben injects {setting.value} var"
+            assert changed.detail == f"{WATTS} W between anna and ben: ben injects {setting.value} var"
             assert [leg.change_w for leg in traded.legs] == [WATTS, -WATTS]
             assert not record.of(Rebased)
             assert not record.of(Refused)
