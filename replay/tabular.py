@@ -11,6 +11,7 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -51,6 +52,7 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
+@lru_cache(maxsize=4096)  # the same few times stand in many rows
 def iso(at_ms: int) -> str:
     """ISO 8601 with milliseconds and zone; a time that no calendar has stays a number, which every reader of ours takes as well."""
     try:
