@@ -28,6 +28,7 @@ from rich.progress import Progress, TaskID
 
 from benchmarks.cascade_networks import NETWORKS
 from benchmarks.measure import load_average, machine, peak_mb
+from benchmarks.transmission_case import transmission
 from benchmarks.whole_network import Tally, WholeNetwork
 from envelopes.cascade import cascade
 
@@ -116,7 +117,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-CASES: dict[str, Callable[[str, int, int, Tell], dict[str, Any]]] = dict.fromkeys(NETWORKS, proven)
+CASES: dict[str, Callable[[str, int, int, Tell], dict[str, Any]]] = {**dict.fromkeys(NETWORKS, proven), "transmission": transmission}
 
 
 def main() -> int:
