@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from riskcheck.blas import use_one_thread
 from riskcheck.solver import Nearest, toward_safe
 from riskcheck.vertex import climb
 from riskcheck.whole import Classes, settled
@@ -236,7 +237,8 @@ def _whole(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, fill
 
 
 def warm() -> None:
-    """Compiles (or loads from the cache) everything here, so that no order has to wait for it."""
+    """Compiles (or loads from the cache) everything here, so that no order has to wait for it. Small products need no threads."""
+    use_one_thread()
     columns, full = np.array([[2], [1]], dtype=np.int32), np.zeros(1, dtype=np.int64)
     for group in (-1, 0):
         asked = Offers(np.array([0, 1]), np.array([False, True]), np.array([10, 10]), np.array([1, 2]), np.full(2, group))
