@@ -146,10 +146,12 @@ class Glance:
         self._unpriced.clear()
         return None
 
-    def has_rows(self, engine: Engine, place: Place) -> bool:
-        """Whether there is anything to be priced: an interval that lives, on a network that limits something."""
-        interval = engine.areas[place[0]].intervals.get(place[1])
-        return interval is not None and interval.headroom.polytope.n_rows > 0
+    def is_priced(self, engine: Engine, place: Place) -> bool:
+        """Whether the solver is to be asked: of an interval that lives, in a market that has it, on a network that limits something."""
+        area = engine.areas[place[0]]
+        interval = area.intervals.get(place[1])
+        has_solver = area.settings.sweeps or area.settings.call_auctions
+        return interval is not None and has_solver and interval.headroom.polytope.n_rows > 0
 
     def price(self, engine: Engine, place: Place, found: Indication) -> None:
         """What the solver found for an interval."""

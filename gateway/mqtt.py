@@ -101,7 +101,7 @@ class Gateway:
         """Asks the solver about one interval, if it has rested long enough."""
         glance, engine, started_s = self.session.glance, self._node.engine, time.monotonic()
         place = glance.unpriced() if started_s >= self._solve_at_s else None
-        if place is None or not glance.has_rows(engine, place):
+        if place is None or not glance.is_priced(engine, place):
             return
         found = self._node.proposer.indicative(engine, *place)
         if found is not None:

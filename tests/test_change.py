@@ -72,7 +72,7 @@ def test_holdings_are_lowered_to_what_the_changed_network_carries(
                 lost = [sum(e.quantity_w for e in lowered if e.interval_ms == at and e.direction == way) for way in ("export", "import")]
                 assert lost == [sum(export_w) - sum(now[0]), sum(import_w) - sum(now[1])]
                 assert is_secure(running, at)
-            assert [type(command) for command in record.commands if isinstance(command, Halt | Resume)] == [Halt, Resume]
+            assert [type(command) for command in record.commands if isinstance(command, Halt | Resume)] == [Halt, Halt, Resume]
             assert {command.cause for command in record.of(ChangeRows)} == {cause}
             assert not running.engine.halts
             running.engine.check()
@@ -127,7 +127,7 @@ def test_where_not_even_the_failsafe_is_secure_the_area_stays_halted(tmp_path: P
         async with operated(tmp_path / "j.sqlite", broker, ready()) as (running, _):
             with pytest.raises(ChangeError, match="failsafe envelopes are not secure"):
                 await running.change(network(rating_a=0.5, is_ring=False))
-            assert "failed" in running.engine.halts[AREA, None]
+            assert "failed" in running.engine.halts[AREA, None, None]
             assert await running.resume() == []
             back = await running.change(network())
             assert (back.taken.watts, running.engine.halts) == (0, {})
