@@ -4,9 +4,9 @@
     python -m tests.mutation --all                  every one
     python -m tests.mutation --files exchange/book.py --all
 
-First the judges must be content with the files as they are. Survivors are printed with what changed; those that behave as the
-original does are in `explained.json`, with the reason, and count as explained. Exit code 0 where at least 95 % are killed and every
-survivor is explained.
+It works on a copy of the sources, so they may be edited meanwhile. First the judges must be content with the files as they are. Survivors
+are printed with what changed; those that behave as the original does are in `explained.json`, with the reason, and count as explained.
+Exit code 0 where at least 95 % are killed and every survivor is explained.
 """
 
 from __future__ import annotations
@@ -15,23 +15,26 @@ import argparse
 import importlib
 import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
 import msgspec
 
-from tests.mutation.judging import ROOT, SURVIVED, Case, judge, judge_all
+from tests.mutation.judging import ROOT, SURVIVED, Case, is_compiled, judge, judge_all
 from tests.mutation.mutants import Mutant, mutants_of
 
 FILES = (
     "exchange/engine.py", "exchange/matching.py", "exchange/book.py", "exchange/ledger.py", "exchange/search.py", "exchange/proposals.py",
     "exchange/blocks.py", "exchange/withhold.py", "exchange/guards.py", "riskcheck/headroom.py",
 )  # fmt: skip
-EVERY = ("tests/test_by_hand.py", "tests/test_engine.py", "tests/test_engine_network.py", "tests/test_phases.py")
+EVERY = ("tests/test_engine.py", "tests/test_engine_network.py", "tests/test_phases.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "exchange/engine.py": (*EVERY, "tests/test_engine_rejects.py", "tests/test_engine_operator.py", "tests/test_snapshot.py"),
     "exchange/matching.py": (*EVERY, "tests/test_engine_operator.py"),
@@ -50,28 +53,37 @@ SEEDS = (1, 2)
 EXPLAINED = Path(__file__).with_name("explained.json")
 
 
+PACKAGES = ("exchange", "riskcheck", "envelopes", "gateway", "replay", "demo", "benchmarks", "tests")
+COPY = "LIMEX_MUTATION_COPY"
+
+
 def main() -> int:
     arguments = _arguments()
+    if COPY not in os.environ:
+        return _on_a_copy()
     for name in IMPORTED_ONCE:
         importlib.import_module(name)
     streams = _streams(arguments)
-    tests = _content(streams, arguments)
+    _follows(streams, arguments)
     drawn = [mutant for name in arguments.files for mutant in _draw(name, arguments)]
     print(f"{len(drawn)} mutants of {len(arguments.files)} files", flush=True)
-    began, explained = time.perf_counter(), _explained()
-    counts: dict[str, Counter[str]] = {name: Counter() for name in arguments.files}
-    for mutant, verdict in judge_all(
-        drawn, lambda mutant: Case(streams, [name for name in TESTS[_name(mutant)] if name in tests]), arguments.seconds, arguments.workers
-    ):
-        how = _how(mutant, verdict, explained)
-        counts[_name(mutant)][how] += 1
-        if how == "survived" or arguments.verbose:
-            print(
-                f"{how:<9} {_name(mutant)}:{mutant.line} in {mutant.function}  {verdict}\n  - {mutant.before}\n  + {mutant.after}",
-                flush=True,
-            )
-    print(f"{time.perf_counter() - began:.0f} s")
-    return _report(counts)
+    found = list(_verdicts(drawn, lambda _: Case(streams, []), arguments))
+    left = [mutant for mutant, verdict in found if verdict == SURVIVED]
+    tests = _content(left)
+    found = [(mutant, verdict) for mutant, verdict in found if verdict != SURVIVED]
+    found += _verdicts(left, lambda mutant: Case([], [name for name in TESTS[_name(mutant)] if name in tests]), arguments)
+    return _report(found, arguments)
+
+
+def _verdicts(mutants: list[Mutant], case_of: Callable[[Mutant], Case], arguments: argparse.Namespace) -> Iterator[tuple[Mutant, str]]:
+    began, survived = time.perf_counter(), 0
+    for number, (mutant, verdict) in enumerate(judge_all(mutants, case_of, arguments.seconds, arguments.workers), 1):
+        survived += verdict == SURVIVED
+        if arguments.verbose:
+            print(f"{_name(mutant)}:{mutant.line} {mutant.key}  {verdict or 'survived'}", flush=True)
+        if number % 20 == 0 or number == len(mutants):
+            print(f"{number} of {len(mutants)} judged, {survived} survived, {time.perf_counter() - began:.0f} s", flush=True)
+        yield mutant, verdict
 
 
 def _arguments() -> argparse.Namespace:
@@ -85,6 +97,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="mutants judged at once (default: %(default)s)")
     parser.add_argument("--verbose", action="store_true", help="prints the killed ones too")
     return parser.parse_args()
+
+
+def _on_a_copy() -> int:
+    """The same on a copy of the sources: they may be edited while it goes on."""
+    with tempfile.TemporaryDirectory(prefix="limex-mutation-") as folder:
+        for name in PACKAGES:
+            shutil.copytree(ROOT / name, Path(folder) / name)
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        asked = [sys.executable, "-m", "tests.mutation", *sys.argv[1:]]
+        return subprocess.run(asked, cwd=folder, env=os.environ | {COPY: folder}, check=False).returncode
 
 
 def _name(mutant: Mutant) -> str:
@@ -129,19 +151,24 @@ def _record(path: Path, commands: int) -> None:
         os._exit(1)
 
 
-def _content(streams: list[list[tuple[bytes, bytes, bytes]]], arguments: argparse.Namespace) -> set[str]:
-    """The tests that judge: every one must be content with the files as they are, compiled and not. Prints those that are not."""
+def _follows(streams: list[list[tuple[bytes, bytes, bytes]]], arguments: argparse.Namespace) -> None:
+    """The unchanged engine has to be what was recorded, compiled and not."""
     for interpreted in (False, True):
         began = time.perf_counter()
         said = judge(None, Case(streams, []), arguments.seconds * 5, interpreted=interpreted)
         if said != SURVIVED:
             raise SystemExit(f"the engine itself differs from its recording ({'plain' if interpreted else 'compiled'}): {said}")
-        print(f"the engine follows them {'as plain Python' if interpreted else 'compiled'} in {time.perf_counter() - began:.1f} s")
-    names = {name for file in arguments.files for name in TESTS[file]}
-    found = {name for name in names if all(judge(None, Case([], [name]), 300, interpreted=plain) == SURVIVED for plain in (False, True))}
-    for name in sorted(names - found):
+        how = "as plain Python" if interpreted else "compiled"
+        print(f"the engine follows them {how} in {time.perf_counter() - began:.1f} s", flush=True)
+
+
+def _content(mutants: list[Mutant]) -> set[str]:
+    """The tests that judge: each must be content with the files as they are, in the way in which it is used. Prints those that are not."""
+    ways = {(name, is_compiled(mutant)) for mutant in mutants for name in TESTS[_name(mutant)]}
+    failing = {name for name, plain in sorted(ways) if judge(None, Case([], [name]), 600, interpreted=plain) != SURVIVED}
+    for name in sorted(failing):
         print(f"{name} is not content with the files as they are, and does not judge")
-    return found
+    return {name for name, _ in ways} - failing
 
 
 # --- the result --------------------------------------------------------------------------------------------------
@@ -157,19 +184,23 @@ def _how(mutant: Mutant, verdict: str, explained: set[str]) -> str:
     return "tests" if verdict.startswith("tests/") else "no end" if verdict == "no end" else "streams"
 
 
-def _report(counts: dict[str, Counter[str]]) -> int:
-    print("file                       mutants  killed  by streams  by tests  no end  explained  survived")
-    total = Counter[str]()
+def _report(found: list[tuple[Mutant, str]], arguments: argparse.Namespace) -> int:
+    explained, counts = _explained(), {name: Counter[str]() for name in arguments.files}
+    for mutant, verdict in sorted(found, key=lambda each: (arguments.files.index(_name(each[0])), each[0].index)):
+        how = _how(mutant, verdict, explained)
+        counts[_name(mutant)][how] += 1
+        if how == "survived":
+            print(f"survived {_name(mutant)}:{mutant.line} in {mutant.function}\n  - {mutant.before}\n  + {mutant.after}")
+    print("| file | mutants | killed | by streams | by tests | no end | explained | survived |\n|---|---:|---:|---:|---:|---:|---:|---:|")
+    total = sum(counts.values(), Counter[str]())
     for name, count in (*counts.items(), ("all", total)):
-        killed = count["streams"] + count["tests"] + count["no end"]
-        print(
-            f"{name:<26} {count.total():>7} {killed / max(1, count.total()):>7.1%} {count['streams']:>11} {count['tests']:>9} "
-            f"{count['no end']:>7} {count['explained']:>10} {count['survived']:>9}"
-        )
-        if name != "all":
-            total += count
-    killed = total["streams"] + total["tests"] + total["no end"]
-    return 0 if killed >= KILLED_MIN * total.total() and not total["survived"] else 1
+        columns = [count[how] for how in ("streams", "tests", "no end", "explained", "survived")]
+        print(f"| {name} | {count.total()} | {_killed(count):.1%} | {' | '.join(map(str, columns))} |")
+    return 0 if _killed(total) >= KILLED_MIN and not total["survived"] else 1
+
+
+def _killed(count: Counter[str]) -> float:
+    return (count["streams"] + count["tests"] + count["no end"]) / max(1, count.total())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from exchange.commands import Command
 
-LOOK_EVERY, RESTART_EVERY, CHECK_EVERY = 25, 400, 5
+LOOK_EVERY, RESTART_EVERY, CHECK_EVERY = 25, 400, 10
 
 
 class Step(NamedTuple):
