@@ -1,6 +1,6 @@
 """Holdings on their way from an allocation to saturation, by random trades that the rows accept.
 
-A campaign starts from an allocation and pushes holdings with random trades through `Headroom`, exactly as the exchange does:
+A campaign starts from an allocation and pushes holdings with random trades through `Headroom`, as the exchange does one to one:
 between any two rights, down to zero and up to the connection's rating. Then the operator sells all headroom that is left, so
 that no right can rise any more.
 
@@ -11,6 +11,7 @@ phase, a few customers, those that load one row, exporters or importers.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,7 @@ class Campaign:
         self._phase = np.array([customer.phase for customer in network.customers])
         self.start, self.mood = STARTS[number % len(STARTS)], MOODS[(number + number // len(STARTS)) % len(MOODS)]
         self.trades = self.accepted = self.sales = 0
+        self.kinds: Counter[str] = Counter()
         weight = self._buyers(self.mood)
         self._weight = weight / weight.sum()
         self.limits_w = self._allocation(fair_w, network.floors_w())
@@ -91,6 +93,7 @@ class Campaign:
                 held[buyer] += moved
                 held[seller] -= moved
                 self.accepted += moved > 0
+                self.kinds["one to one"] += moved > 0
         self.trades += count
         self.limits_w[:] = held
 

@@ -3,7 +3,9 @@
     python -m benchmarks.false_accepts                       all nine networks, 1,000,000 trades
     python -m benchmarks.false_accepts --network cigre-lv --trades 10000 --seed 7
 
-Campaigns of random trades (`benchmarks/campaigns.py`) start from fair, greedy and lopsided allocations. On their way, and when no
+Campaigns of random trades start from fair, greedy and lopsided allocations: one to one through the closed form alone
+(`benchmarks/campaigns.py`), and in turn with it through the whole market at network exchange rates (`benchmarks/market_campaigns.py`:
+pairs, left-over headroom, joint fills, auctions, orders over several intervals, the operator's offers). On their way, and when no
 right can rise any more, the box of the holdings is searched for a point that breaks a limit: by `riskcheck.certify`, which follows
 sensitivities of the dense model, and by `benchmarks/blind_adversary.py`, which breeds corners in power-grid-model and knows of
 no sensitivity. A false accept is a state in which either finds a margin below the tolerance: 1e-6 pu, or 0.01 % of a rating.
@@ -17,6 +19,7 @@ import json
 import shlex
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +28,7 @@ import numpy as np
 
 from benchmarks.blind_adversary import BlindAdversary
 from benchmarks.campaigns import Campaign
+from benchmarks.market_campaigns import MarketCampaign
 from benchmarks.measure import load_average, machine, peak_mb
 from benchmarks.networks import Case, chosen, ready
 from benchmarks.workers import Tell, watched
@@ -56,6 +60,7 @@ class Tally:
     rows_hash: str
     trades: int = 0
     accepted: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
     sales: int = 0
     campaigns: int = 0
     states: int = 0
@@ -101,23 +106,26 @@ class Fuzz:
         campaigns = min(self._case.campaigns, trades)
         shares = np.diff(np.linspace(0, trades, campaigns + 1).astype(int))
         for number, share in enumerate(shares.tolist()):
-            self._campaign(Campaign(self._network, self._polytope, self._fair, self._rng, number), number, share)
+            trading = MarketCampaign if number % 2 else Campaign
+            self._campaign(trading(self._network, self._polytope, self._fair, self._rng, number // 2), number, share)
             self.tally.seconds = round(time.perf_counter() - began, 1)
             self.tally.process_mb = peak_mb()
             self._tell(self._case.name, share, "")
         return self.tally
 
     def _campaign(self, campaign: Campaign, number: int, trades: int) -> None:
+        name = type(campaign).__name__
         for check, part in enumerate(np.diff(np.linspace(0, trades, CHECKS + 1).astype(int)).tolist()):
             campaign.trade(part)
             last = check == CHECKS - 1
             if last:
                 campaign.sell_headroom()
-            self._look(campaign, f"campaign {number} from {campaign.start}, mood {campaign.mood}", full=last and number % FULL_EVERY == 0)
+            self._look(campaign, f"{name} {number} from {campaign.start}, mood {campaign.mood}", full=last and number % FULL_EVERY == 0)
         tally = self.tally
         tally.campaigns += 1
         tally.trades += campaign.trades
         tally.accepted += campaign.accepted
+        tally.kinds = dict(Counter(tally.kinds) + campaign.kinds)
         tally.sales += campaign.sales
 
     def _look(self, campaign: Campaign, circumstances: str, *, full: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -133,10 +134,12 @@ def fuzz(figures: dict[str, Any], tallies: list[Tally]) -> RenderableType:
     states, false = sum(one.states for one in tallies), sum(one.false_accepts for one in tallies)
     trades, accepted = sum(one.trades for one in tallies), sum(one.accepted for one in tallies)
     corners = sum(one.corners + one.corners_blind for one in tallies)
+    kinds = sum((Counter(one.kinds) for one in tallies), Counter[str]())
     longest, memory = max(one.seconds for one in tallies), max(one.process_mb for one in tallies)
     note = (
         "over, under: smallest margins to the voltage limits, pu; load: to the ratings; both adversaries, all states.\n"
         f"{trades:,} trades, {accepted:,} accepted, {states:,} states certified, {corners:,} corners: {false} false accepts\n"
+        f"accepted: {_counts(dict(kinds.most_common()))}\n"
         f"$ {figures['command']}\n{figures['seconds']:.0f} s (the slowest network {longest:.0f} s), at most {memory:,} MB a process, "
         f"load average {figures['load']}, {figures['machine']['processor']}"
     )

@@ -67,6 +67,10 @@ async def operate(host: Host, market: Schedule, wait_until: Callable[[int], floa
     for act in acts(market):
         await asyncio.sleep(max(0.0, wait_until(act.at_ms)))
         async with host.settling:
+            interval = host.engine.areas[host.plan.area].intervals.get(act.interval_ms)
+            if interval is None or interval.is_closed:
+                tell(f"the operator came too late for {act.commands.__name__.strip('_')}: the gate had closed")
+                continue
             decided = await host.submit(act.commands(host, act.interval_ms))
         for refused in decided.refused:
             tell(f"the operator's {refused.command} was refused: {refused.reason}: {refused.detail}")

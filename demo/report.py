@@ -23,6 +23,8 @@ from exchange.market import OPERATOR
 from replay.outcome import Outcome
 from riskcheck.polytope import RowLabel
 
+COMPARED = ("name", "trades", "welfare_mct", "surplus_mct", "leftover_kwh")
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -136,7 +138,7 @@ def summary(run: Run, facts: Facts) -> dict[str, Any]:
         "headroom_prices_mct": headroom_prices(run.fleet),
         "operator": operated(market),
         "settlement": settled(market),
-        "rules": [{name: getattr(one, name) for name in ("name", "trades", "welfare_mct", "surplus_mct", "leftover_kwh")} for one in run.compared],
+        "rules": [{name: getattr(one, name) for name in COMPARED} for one in run.compared],
         "energy_kwh": energy,
         "welfare_gain_eur": round(energy["with"]["value_eur"] - energy["without"]["value_eur"], 4),
         "envelopes": {
@@ -166,11 +168,8 @@ def auctions(run: Run, market: figures.Market) -> list[dict[str, Any]]:
     found = []
     for auction in market.auctions:
         told = announced.get(auction.interval_ms) if auction.opening else None
-        found.append(
-            vars(auction) | {
-                "indicative_welfare_mct": told.indicative_welfare_mct if told else None, "indicative_w": told.indicative_w if told else None,
-            }
-        )  # fmt: skip
+        indicative = (told.indicative_welfare_mct, told.indicative_w) if told else (None, None)
+        found.append(vars(auction) | dict(zip(("indicative_welfare_mct", "indicative_w"), indicative, strict=True)))
     return found
 
 

@@ -26,7 +26,21 @@ from demo.homes import (
     live,
 )
 from demo.timetable import ROUNDS, Clock, FleetSpec, HomeSpec, timetable
-from demo.trading import LEVEL_W, Market, Resting, Wish, accuracy, amend, car_worth_mct, outlook, wishes, worth
+from demo.trading import (
+    LEVEL_W,
+    Block,
+    Market,
+    Resting,
+    Wish,
+    accuracy,
+    amend,
+    car_block,
+    car_worth_mct,
+    display_w,
+    outlook,
+    wishes,
+    worth,
+)
 from gateway import wire
 
 INTERVAL_MS = 15 * MINUTE_MS
@@ -301,11 +315,13 @@ def test_the_blotter_follows_an_order_to_its_end():
     blotter = Blotter()
     order_id = blotter.order_id(START_MS, BID)
     common = {"interval_ms": START_MS, "direction": "import", "side": "buy"}
-    blotter.take(wire.Accepted(sequence=1, id=order_id, order_id=order_id, quantity_w=1_000, price_mct=10_000, **common))
-    fill = {"leg": 0, "order_id": order_id, "price_mct": 9_000, "cash_mct": -1, "holding_w": 1, **common}
+    terms = {"quantity_w": 1_000, "price_mct": 10_000, "shown_w": 1_000, "intervals": 1}
+    blotter.take(wire.Accepted(sequence=1, id=order_id, order_id=order_id, **terms, **common))
+    fill = {"leg": 0, "order_id": order_id, "price_mct": 9_000, "cash_mct": -1, "holding_w": 1, "shown_w": 0, "kind": "pair", **common}
     blotter.take(wire.Filled(sequence=2, quantity_w=300, open_w=700, **fill))
     assert blotter.resting(START_MS) == [Resting(order_id, BID._replace(quantity_w=700), 300)]
-    replaced = {"order_id": order_id, "quantity_w": 800, "open_w": 500, "price_mct": 9_500, "kept_priority": False, **common}
+    terms = {"quantity_w": 800, "open_w": 500, "price_mct": 9_500, "kept_priority": False, "shown_w": 500}
+    replaced = {"order_id": order_id, **terms, **common}
     blotter.take(wire.Replaced(sequence=3, **replaced))
     assert blotter.resting(START_MS) == [Resting(order_id, BID._replace(quantity_w=500, price_mct=9_500), 300)]
     assert blotter.last_mct == {"export": None, "import": 9_000}
@@ -313,6 +329,43 @@ def test_the_blotter_follows_an_order_to_its_end():
     assert blotter.resting(START_MS) == []
     blotter.take(wire.Rejected(sequence=5, reason="off_tick", detail=""))
     assert blotter.refusals == {"off_tick": 1}
+
+
+def test_the_blotter_keeps_a_block_apart_until_it_trades_and_learns_no_price_from_what_is_free():
+    blotter = Blotter()
+    order_id = blotter.block_id(Block(START_MS, 3, 2_000, 9_000))
+    common = {"interval_ms": START_MS, "direction": "import", "side": "buy", "order_id": order_id, "shown_w": 0}
+    blotter.take(wire.Accepted(sequence=1, id=order_id, quantity_w=2_000, price_mct=9_000, intervals=3, **common))
+    assert blotter.resting(START_MS) == []
+    covered = [blotter.is_in_block(START_MS + number * INTERVAL_MS, INTERVAL_MS) for number in range(-1, 4)]
+    assert covered == [False, True, True, True, False]
+    fill = {"leg": 0, "cash_mct": 0, "holding_w": 1, "open_w": 0, "quantity_w": 2_000, "price_mct": 0, **common}
+    blotter.take(wire.Filled(sequence=2, kind="leftover", **fill))
+    assert blotter.last_mct["import"] is None
+    assert not blotter.is_in_block(START_MS, INTERVAL_MS)
+
+
+def test_only_large_sales_are_icebergs():
+    assert display_w(ASK) == 0
+    assert display_w(ASK._replace(quantity_w=3_000)) == 500
+    assert display_w(BID._replace(quantity_w=3_000)) == 0
+
+
+def test_a_car_that_stays_and_lacks_limit_asks_for_three_intervals_or_none():
+    asked = []
+    for model in fleet(CONNECTIONS, 1):
+        state = HomeState(model, START_MS)
+        if model.car is None:
+            continue
+        first_ms = state.midnight_ms + (model.car.arrives_min + 15) // 15 * INTERVAL_MS
+        block = car_block(state, first_ms, INTERVAL_MS, lambda _: (1_500, 1_500), MARKET)
+        assert car_block(state, first_ms - 4 * INTERVAL_MS, INTERVAL_MS, lambda _: (1_500, 1_500), MARKET) is None, "not at home yet"
+        state.car_wmin = model.car.need_wmin
+        assert car_block(state, first_ms, INTERVAL_MS, lambda _: (1_500, 1_500), MARKET) is None, "it is full"
+        asked.append(block)
+    wanted = [block for block in asked if block is not None]
+    assert wanted
+    assert all(1_380 <= block.quantity_w <= 14_000 - 1_500 and block.quantity_w % 10 == 0 and block.intervals == 3 for block in wanted)
 
 
 # --- timetable --------------------------------------------------------------------------------------------------------

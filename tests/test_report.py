@@ -6,12 +6,28 @@ import dataclasses
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from demo import figures, page, pictures, report
 from demo.homes import DAY_MS, MINUTE_MS, Connection, fleet, live
 from demo.timetable import FleetResult, HomeResult
-from exchange.events import Accepted, Blocked, Cancelled, Event, IntervalOpened, Leg, Rejected, Replaced, Traded
+from exchange.events import (
+    Accepted,
+    Blocked,
+    Cancelled,
+    Event,
+    IntervalOpened,
+    Leg,
+    PhaseEntered,
+    Raised,
+    Rejected,
+    Replaced,
+    Settled,
+    Traded,
+    Uncrossed,
+    Withheld,
+)
 
 LENGTH_MS = 15 * MINUTE_MS
 T0 = 20_000 * DAY_MS + 14 * 60 * MINUTE_MS
@@ -21,29 +37,40 @@ PLACES = [report.Place("ann", "a", 10.0), report.Place("ben", "a", 300.0), repor
 
 
 def opened(sequence: int, start_ms: int) -> IntervalOpened:
-    return IntervalOpened(sequence, "lv", start_ms, "rows", ("ann", "ben", "cem"), (2_000, 2_000, 2_000), (3_000, 3_000, 3_000))
+    return IntervalOpened(sequence, "lv", start_ms, "rows", ("ann", "ben", "cem"), (2_000, 2_000, 2_000), (3_000, 3_000, 3_000), "auction")
 
 
 def traded(sequence: int, quantity_w: int, price_mct: int, buyer_w: int, seller_w: int) -> Traded:
     """Ann, the taker, buys export rights of T0 from Ben at his price; the last two figures are what they then hold."""
     cash = quantity_w * price_mct // 4_000
-    buy = Leg("ann", "a1", "buy", "export", quantity_w, price_mct, -cash, 0, buyer_w)
-    return Traded(sequence, "lv", T0, (buy, Leg("ben", "b1", "sell", "export", -quantity_w, price_mct, cash, 0, seller_w)))
+    buy = Leg("ann", "a1", "buy", "export", quantity_w, price_mct, -cash, 0, buyer_w, 0)
+    return Traded(sequence, "lv", T0, (buy, Leg("ben", "b1", "sell", "export", -quantity_w, price_mct, cash, 0, seller_w, 0)))
+
+
+def settled(sequence: int, start_ms: int, moved_w: int, cash_mct: int) -> Settled:
+    """Ann bought from Ben what moved of export limits."""
+    nothing = (0,) * 6
+    bought, sold = (moved_w, *nothing[1:]), (0, moved_w, *nothing[2:])
+    given = (2_000,) * 3 + (3_000,) * 3
+    cash = (-cash_mct, cash_mct, 0)
+    return Settled(sequence, "lv", start_ms, ("ann", "ben", "cem"), given, nothing, bought, sold, nothing, cash, (0, 0, 0), 0)
 
 
 EVENTS: list[Event] = [
     opened(1, T0),
     opened(2, T1),
-    Accepted(3, "lv", "ben", "b1", T0, "export", "sell", 1_000, 2_000),
-    Accepted(4, "lv", "ann", "a1", T0, "export", "buy", 1_200, 6_000),
+    Accepted(3, "lv", "ben", "b1", T0, "export", "sell", 1_000, 2_000, 500, 1),
+    Accepted(4, "lv", "ann", "a1", T0, "export", "buy", 1_200, 6_000, 1_200, 1),
     traded(5, 600, 2_000, 2_600, 1_400),
     Blocked(6, "lv", "ann", "a1", T0, "export", "voltage_max", "bus 886", "b", 600, 0),
-    Replaced(7, "lv", "ann", "r1", "a1", T0, "export", "buy", 1_000, 400, 8_000, False),
+    Replaced(7, "lv", "ann", "r1", "a1", T0, "export", "buy", 1_000, 400, 8_000, False, 400),
     Blocked(8, "lv", "ann", "a1", T0, "export", "voltage_max", "bus 886", "b", 400, 300),
     traded(9, 300, 2_000, 2_900, 1_100),
     Rejected(10, "lv", "cem", "c1", "not_covered", "at most 1500 W"),
-    Accepted(11, "lv", "cem", "c2", T1, "import", "buy", 500, 9_000),
+    Accepted(11, "lv", "cem", "c2", T1, "import", "buy", 500, 9_000, 500, 1),
     Cancelled(12, "lv", "cem", "", "c2", T1, "import", "buy", 500, "gate"),
+    settled(13, T0, 900, 450),
+    settled(14, T1, 0, 0),
 ]
 HELD = [[(2_900, 3_000), (1_100, 3_000), (2_000, 3_000)], [(2_000, 3_000)] * 3]
 SECURE = report.Certificate(
@@ -109,13 +136,69 @@ def test_a_ledger_that_contradicts_its_legs_is_a_problem():
 
 def test_a_trade_of_many_legs_is_one_trade():
     legs = (
-        Leg("ann", "a1", "buy", "export", 500, 2_000, -240, 700, 2_500), Leg("ben", "b1", "sell", "export", -700, 1_000, 175, 300, 1_300),
-        Leg("cem", "c1", "sell", "export", -100, 2_600, 65, 0, 1_900),
+        Leg("ann", "a1", "buy", "export", 500, 1_920, -240, 700, 2_500, 700),
+        Leg("ben", "b1", "sell", "export", -700, 1_000, 175, 300, 1_300, 300),
+        Leg("cem", "c1", "sell", "import", -100, 2_600, 65, 0, 2_900, 0),
     )  # fmt: skip
-    accepted = Accepted(5, "lv", "cem", "c1", T0, "export", "sell", 100, 2_600)
-    market = figures.fold([*EVENTS[:4], accepted, Traded(6, "lv", T0, legs)], LENGTH_MS)
-    trade = market.trades[0]
-    assert (trade.buyer, trade.sellers, trade.received_w, trade.given_w) == ("ann", ("ben", "cem"), 500, 800)
+    accepted = Accepted(5, "lv", "cem", "c1", T0, "import", "sell", 100, 2_600, 100, 1)
+    market = figures.fold([*EVENTS[:4], accepted, Traded(6, "lv", T0, legs, "sweep")], LENGTH_MS)
+    assert (len(market.trades), market.kinds, market.problems) == (1, {"sweep": 1}, [])
+    assert (market.traded_w("export"), market.price_mean_mct("export"), market.traded_w("import")) == (500, 1_920, 0)
+
+
+def test_cash_that_the_operator_keeps_belongs_to_a_trades_sum():
+    legs = (Leg("ann", "a1", "buy", "export", 100, 4_000, -100, 1_100, 2_100, 1_100),)
+    sold = Leg("ben", "b1", "sell", "export", -100, 2_000, 50, 900, 1_900, 500)
+    for operator_mct, problems in ((50, []), (0, ["trade 5: cash does not sum to zero"])):
+        market = figures.fold([*EVENTS[:4], Traded(5, "lv", T0, (*legs, sold), "uncross", operator_mct)], LENGTH_MS)
+        assert market.problems == problems
+
+
+def test_headroom_that_nobody_held_is_counted_apart_and_has_no_price():
+    leg = Leg("ann", "a1", "buy", "export", 300, 0, 0, 900, 2_300, 900)
+    market = figures.fold([*EVENTS[:4], Traded(5, "lv", T0, (leg,), "leftover")], LENGTH_MS)
+    assert market.leftover_w == {"export": 300}
+    assert (market.traded_w("export"), market.price_mean_mct("export")) == (0, None)
+
+
+def test_an_order_that_was_blocked_and_trades_later_was_woken_once():
+    assert figures.fold(EVENTS, LENGTH_MS).woken == 1
+
+
+def test_auctions_are_told_apart_and_the_first_of_an_interval_is_its_opening():
+    leg = Leg("ann", "a1", "buy", "export", 300, 0, 0, 900, 2_300, 900)
+    ending = [
+        Uncrossed(5, "lv", T0, True, True, 70), Traded(6, "lv", T0, (leg,), "uncross"),
+        PhaseEntered(7, "lv", T0, "continuous", "uncrossed"),
+        PhaseEntered(8, "lv", T0, "auction", "a halt ended"), Uncrossed(9, "lv", T0, False, True, 0),
+    ]  # fmt: skip
+    market = figures.fold([*EVENTS[:4], *ending], LENGTH_MS)
+    assert market.auctions == [figures.Auction(T0, True, True, 70, 300), figures.Auction(T0, False, False, 0)]
+    assert market.operator.moves == ["auction: a halt ended"]
+
+
+def test_the_operators_headroom_is_in_no_customers_book():
+    withheld = Withheld(5, "lv", "w1", T0, "thermal", "line 1", "a", "sell", 500, 2_000, 500, "for sale")
+    legs = (
+        Leg("ann", "a1", "buy", "export", 200, 3_000, -150, 1_000, 2_200, 1_000),
+        Leg("~operator", "w1", "sell", "export", -300, 2_000, 150, 200, 200, 200),
+    )
+    market = figures.fold([*EVENTS[:4], withheld, Traded(6, "lv", T0, legs)], LENGTH_MS)
+    assert (market.operator.sold_w, market.operator.earned_mct, market.problems) == (300, 150, [])
+    assert market.holding[T0, "export"] == {"ann": 2_200, "ben": 2_000, "cem": 2_000}
+
+
+def test_a_raise_is_held_and_counted():
+    market = figures.fold([*EVENTS[:2], Raised(3, "lv", T0, "cem", "import", 400, "refresh", 3_400)], LENGTH_MS)
+    assert market.holding[T0, "import"]["cem"] == 3_400
+    assert market.operator.raised_w == {"import": 400}
+
+
+def test_a_settlement_that_does_not_sum_to_zero_or_forgets_watts_is_a_problem():
+    cash = msgspec.structs.replace(EVENTS[12], cash_mct=(-450, 440, 0))
+    assert figures.fold([*EVENTS[:12], cash], LENGTH_MS).problems == [f"settlement of interval {T0} does not sum to zero"]
+    found = figures.fold([*EVENTS[:12], settled(13, T0, 800, 450)], LENGTH_MS).problems
+    assert found == [f"settlement of interval {T0} is not what its events lead to"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +221,7 @@ def test_the_summary_of_a_good_run():
 
 
 def test_without_trades_the_counterfactual_is_the_run():
-    run = a_run(events=EVENTS[:2])
+    run = a_run(events=[*EVENTS[:2], settled(3, T0, 0, 0), settled(4, T1, 0, 0)])
     untraded = live(fleet(CONNECTIONS, 3), T0, LENGTH_MS, [[(2_000, 3_000)] * 3] * 2)
     homes = [HomeResult(name, "home", [one for one in untraded if one.customer == name]) for name in ("ann", "ben", "cem")]
     found = summarised(dataclasses.replace(run, fleet=FleetResult("lv", 3, True, homes, [])))
