@@ -71,7 +71,7 @@ def refuse_terms(
     """The first reason against an order's new terms, in the order of `Reason`. It has traded and reserved so much already."""
     settings, terms, price, quantity = area.settings, area.terms[account.position], command.price_mct, command.quantity_w
     is_new = isinstance(command, Place)
-    if quantity % settings.lot_w or quantity < is_new:
+    if (quantity % settings.lot_w and (is_new or not area.at_rates)) or quantity < is_new:
         return Reason.OFF_LOT, f"{quantity} W is not a {'positive ' * is_new}multiple of the lot of {settings.lot_w} W"
     if price % settings.tick_mct:
         return Reason.OFF_TICK, f"{price} mct/kWh is not a multiple of the tick of {settings.tick_mct} mct/kWh"

@@ -52,8 +52,8 @@ def deal(area: Area, interval: Interval, changes: Sequence[Change], taker: Order
             return Reason.INVALID_PROPOSAL, f"{watts} W for right {right}, of {len(kinds)}"
         key: tuple[int, Side] = (kinds[right], "buy" if watts > 0 else "sell")
         wanted[key] = wanted.get(key, 0) + abs(watts)
-    if not area.at_rates and any(_balance(area, changes)):
-        return Reason.INVALID_PROPOSAL, "one to one, the watts of a book must cancel out"
+    if not area.at_rates and not _is_balanced(area, changes):
+        return Reason.INVALID_PROPOSAL, "one to one, the watts of a book must cancel out, and no headroom of rows is traded"
     dealt: Deal = []
     for kind, side in sorted(wanted, key=lambda key: (key[0], SIDES.index(key[1]))):
         left = wanted[kind, side]
@@ -68,15 +68,17 @@ def deal(area: Area, interval: Interval, changes: Sequence[Change], taker: Order
 
 
 def classes(interval: Interval) -> list[int]:
-    """The first right with the same column, for every right; each of the operator's is its own."""
-    first: dict[bytes, int] = {}
-    columns, n = interval.headroom.columns, 2 * len(interval.area.terms)
-    return [first.setdefault(columns[right].tobytes(), right) if right < n else right for right in range(len(columns))]
+    """The first right with the same column (one to one: of the same book), for every right; each of the operator's is its own."""
+    first: dict[tuple[int, bytes], int] = {}
+    columns, n = interval.headroom.columns, len(interval.area.terms)
+    books = [0 if interval.area.at_rates else right // n for right in range(len(columns))]
+    return [first.setdefault((books[right], columns[right].tobytes()), right) if right < 2 * n else right for right in range(len(columns))]
 
 
-def _balance(area: Area, changes: Sequence[Change]) -> tuple[int, int]:
+def _is_balanced(area: Area, changes: Sequence[Change]) -> bool:
     n = len(area.terms)
-    return sum(c.change_w for c in changes if c.right < n), sum(c.change_w for c in changes if c.right >= n)
+    exports, imports = (sum(change.change_w for change in changes if change.right // n == book) for book in (0, 1))
+    return exports == imports == 0 and all(change.right < 2 * n for change in changes)
 
 
 def _line_up(interval: Interval, kinds: list[int], kind: int, side: Side, taker: Order | None) -> list[Order]:
