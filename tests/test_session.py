@@ -250,6 +250,32 @@ def test_reports_are_at_least_once_and_envelopes_are_retained() -> None:
         assert message.retain == message.topic.endswith("/envelope")
 
 
+def test_the_drop_copy_repeats_what_counts_in_order_with_a_number_of_its_own() -> None:
+    bench = Bench()
+    sent = bench.place("alice", "sell", 12_300, id="a1") + bench.place("bob", "buy", 12_400, 400, id="b1")
+    sent += bench.apply(c.CloseGate(AREA, T0), c.RetireInterval(AREA, T0))
+    copies = {name: [wire.decode_drop(m.payload) for m in sent if m.topic == topics.drop(AREA, name)] for name in NAMES}
+    kinds = {name: [type(entry.report).__name__ for entry in entries] for name, entries in copies.items()}
+    assert kinds == {"alice": ["Filled", "Cancelled", "Settled"], "bob": ["Filled", "Settled"], "carol": ["Settled"]}
+    assert [entry.number for entry in copies["alice"]] == [1, 2, 3]
+    assert len({entry.run for entries in copies.values() for entry in entries}) == 1
+    told = [report for report in reports(sent, "alice") if not isinstance(report, wire.Accepted)]
+    assert [entry.report for entry in copies["alice"]] == told, "word for word what the customer was told"
+
+
+def test_a_settlement_adds_up_and_is_each_customer_s_own() -> None:
+    bench = Bench()
+    bench.place("alice", "sell", 12_300, id="a1")
+    bench.place("bob", "buy", 12_400, 400, id="b1")
+    sent = bench.apply(c.CloseGate(AREA, T0), c.RetireInterval(AREA, T0))
+    settled = {name: report for name in NAMES for report in reports(sent, name) if isinstance(report, wire.Settled)}
+    assert settled["alice"].exports == wire.RightAccount(ALLOCATION_W, 0, 0, 400, 0, ALLOCATION_W - 400)
+    assert settled["bob"].exports == wire.RightAccount(ALLOCATION_W, 0, 400, 0, 0, ALLOCATION_W + 400)
+    assert settled["carol"].imports == wire.RightAccount(ALLOCATION_W, 0, 0, 0, 0, ALLOCATION_W)
+    assert sum(report.cash_mct for report in settled.values()) == 0
+    assert settled["alice"].cash_mct == 12_300 * 400 // 4000
+
+
 def test_the_envelope_holds_every_live_interval_and_the_failsafe() -> None:
     bench = Bench()
     first = envelopes(bench.sent)
