@@ -58,7 +58,7 @@ class Dying(sqlite3.Connection):
 def connecting_with(kind: type[sqlite3.Connection]) -> None:
     """Every database of this process is opened so from now on."""
     connect = sqlite3.connect
-    sqlite3.connect = lambda *given, **named: connect(*given, **named, factory=kind)  # type: ignore[assignment,call-overload]
+    sqlite3.connect = lambda *given, **named: connect(*given, **named, factory=kind)  # type: ignore[assignment]
 
 
 def dying_at(boundary: int) -> Callable[[], None]:

@@ -160,7 +160,7 @@ def _live(path: Path, asked: int, answered: int, prepare: Prepare | None) -> Non
         asyncio.run(_run(path, asked, answered))
         code = 0
     except BaseException:  # noqa: BLE001
-        sys.excepthook(*sys.exc_info()) if prepare is None else None  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info()) if prepare is None else None
     finally:
         os._exit(code)
 
