@@ -235,7 +235,8 @@ def _without(node: ast.BoolOp, place: int) -> ast.expr:
 
 def _miscalled(node: ast.Call) -> Iterator[ast.AST]:
     """Two neighbours of the same kind swapped; an order that is forgotten."""
-    for place in range(len(node.args) - 1):
+    is_either_way = isinstance(node.func, ast.Name) and node.func.id in CALLED
+    for place in range(0 if is_either_way else len(node.args) - 1):
         first, second = node.args[place : place + 2]
         if _same_kind(_name(first), _name(second)):
             yield ast.Call(node.func, [*node.args[:place], second, first, *node.args[place + 2 :]], node.keywords)
