@@ -1,6 +1,6 @@
 """case118 with N-1: envelopes for 30 areas from DC rows, tried in AC with every outage, beside a method that checks joint corners.
 
-The 30 largest loads are areas below; each may deviate from its load by up to half of it, either way. pandapower's ratings of this case are
+The 30 largest loads are areas below; each may deviate from its load by up to all of it, either way. pandapower's ratings of this case are
 placeholders (9,900 MVA and the like), so every branch is rated here at `HEADROOM` times the largest apparent power that it carries in
 AC or in DC before any area moves, with any one branch out, but at least `LEAST_MVA`. DC knows active power only: its rows use
 `SHARE` of a rating, less the reactive power that the branch carries then, at right angles. AC says whether that was enough.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Indices = npt.NDArray[np.int64]
 
 AREAS = 30
-HEADROOM, LEAST_MVA, SHARE = 1.5, 80.0, 0.8
+HEADROOM, LEAST_MVA, SHARE = 2.0, 100.0, 0.85
 ITERATIONS_MAX = 60
 MISMATCH_PU = 1e-6
 BATCH = 512
@@ -74,7 +74,7 @@ def case118(tell: Callable[[str, float], None]) -> Case:
         tell("base case in AC", 0.1 * len(topologies) / len(grid.names))
     in_dc = np.max([np.abs(loading * grid.rating_mw[:, None]).max(axis=1) for _, loading in Flows(grid).loading()], axis=0)
     rating = np.maximum(HEADROOM * np.maximum(apparent, in_dc), LEAST_MVA)
-    caps = np.tile((loads.p_mw.to_numpy() * 5e5).astype(np.int64), 2)
+    caps = np.tile((loads.p_mw.to_numpy() * 1e6).astype(np.int64), 2)
     for_dc = replace(grid, rating_mw=np.sqrt((SHARE * rating) ** 2 - reactive**2))
     return Case(for_dc, rating, at, caps, base_mva, topologies)
 

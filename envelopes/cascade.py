@@ -7,6 +7,7 @@ to homes. `check` says whether that nests, from the operators' own figures.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from envelopes.agreement import Agreement, agree
 from envelopes.interface import Area, split
 from envelopes.operator import Link, Operator
 from envelopes.operator_messages import Grant, Range, Report
+from riskcheck.customers import TABLES
 from riskcheck.network import Network, load
 
 if TYPE_CHECKING:
@@ -81,25 +83,23 @@ def cascade(net: Any, by: str = "level") -> Cascade:
     areas = split(net, by)
     operators: dict[str, Operator] = {}
     for name in reversed(areas):  # those below first
-        area = areas[name]
-        base = own_network(area)
-        operators[name] = Operator(name, base, {child: Link(_bus(base, bus), operators[child]) for child, bus in area.interfaces.items()})
+        base, at = own_base(areas[name])
+        operators[name] = Operator(name, base, {child: Link(bus, operators[child]) for child, bus in at.items()})
     return Cascade(areas, {name: operators[name] for name in areas})
+
+
+def own_base(area: Area) -> tuple[Network, dict[str, int]]:
+    """An area's network with its own customers, and at which of its buses (position) each area below begins."""
+    base = own_network(area)
+    return base, {name: base.bus_names.index(str(bus)) for name, bus in area.interfaces.items()}
 
 
 def own_network(area: Area) -> Network:
     """An area's network with its own customers; it may have none if areas below have some."""
-    if len(area.net.load) or not area.interfaces:
+    if not area.interfaces or any(len(area.net[table]) for table in TABLES):
         return load(area.net)
-    import copy
-
-    import pandapower
+    import pandapower  # takes seconds
 
     net = copy.deepcopy(area.net)
     pandapower.create_load(net, next(iter(area.interfaces.values())), p_mw=0.001, name="nobody")
-    found = load(net)
-    return replace(found, customers=tuple(customer for customer in found.customers if customer.id != "nobody"))
-
-
-def _bus(network: Network, bus: int) -> int:
-    return network.bus_names.index(str(bus))
+    return replace(load(net), customers=())

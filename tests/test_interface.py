@@ -66,6 +66,7 @@ def test_a_zone_in_two_pieces_is_one_operator_with_two_areas() -> None:
     assert [(name, area.operator) for name, area in areas.items()][2:] == [("lv-1", "lv"), ("lv-2", "lv")]
 
 
+@pytest.mark.slow
 def test_pandapowers_multivoltage_example_is_cut_at_its_transformers() -> None:
     areas = split(example_multivoltage())
     assert {name: area.cut for name, area in areas.items()} == {"hv": (), "mv": ("trafo3w 0",), "lv": ("trafo 1",)}
