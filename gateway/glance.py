@@ -2,7 +2,8 @@
 
 The engine runs ahead of the journal by a batch or two. What a look at it finds is therefore held until the mirror has come to the
 same sequence: nothing is published that a power cut could undo. Until then there is no other look. Conflated like the books: an
-interval that changed is looked at once per call, and at most `VIEWS_PER_LOOK` views are made at a time, the oldest first.
+interval that changed is looked at once per call, and at most `VIEWS_PER_LOOK` questions are answered and views made at a time, the oldest
+first.
 
 Prices of rows and the outcome of an auction come from the solver, which takes long: whoever has time for it asks `unpriced`, and gives
 what was found to `price`. A view is private. Who asked once is sent it until the gate closes; then the broker is told to forget it.
@@ -186,7 +187,7 @@ class Glance:
         return Message(topic, b"", 1, True)
 
     def _answers(self, engine: Engine) -> list[Message]:
-        asked, self._asked = self._asked, []
+        asked, self._asked = self._asked[:VIEWS_PER_LOOK], self._asked[VIEWS_PER_LOOK:]
         return [
             Message(topic, wire.encode(self._report(engine, seen, _look(engine, seen), request_id)), 1, False)
             for seen, request_id, topic in asked
