@@ -60,7 +60,8 @@ def _replace(market: Market, area: Area, interval: Interval, order: Order, comma
         yield Reason.SUSPENDED
     if order.intervals > 1:
         yield Reason.BLOCK_ORDER
-    if command.quantity_w < 0 or command.quantity_w % area.settings.lot_w != 0:
+    is_whole = area.settings.matching == "exchange_rate" or command.quantity_w % area.settings.lot_w == 0
+    if command.quantity_w < 0 or not is_whole:
         yield Reason.OFF_LOT
     yield from _bounds(area, order.owner, intervals, order.direction, command.price_mct, command.quantity_w)
     yield from _throttle(area, order.owner, intervals)

@@ -18,12 +18,12 @@ def sign(order: Order) -> int:
     return 1 if order.side == "buy" else -1
 
 
-def classes(interval: Interval) -> list[list[int]]:
-    """Rights with equal columns, in the order of their first right; each of the operator's is one of its own."""
+def classes(area: Area, interval: Interval) -> list[list[int]]:
+    """Rights with equal columns (one to one, of one book), in the order of their first; each of the operator's is one of its own."""
     found: dict[tuple[int, ...], list[int]] = {}
+    first, is_one_to_one = len(interval.rows.columns), area.settings.matching == "one_to_one"
     for right, column in enumerate(interval.rows.columns):
-        found.setdefault(tuple(column), []).append(right)
-    first = len(interval.rows.columns)
+        found.setdefault((*column, right // (first // 2) if is_one_to_one else 0), []).append(right)
     return [*found.values(), *([first + line] for line in range(len(interval.lines)))]
 
 
@@ -33,7 +33,7 @@ def deal(area: Area, interval: Interval, changes: Sequence[Change], incoming: Or
     if len(set(named)) != len(named) or not all(0 <= right < len(interval.columns()) for right in named):
         return None
     dealt: dict[Order, int] = {}
-    for rights in classes(interval):
+    for rights in classes(area, interval):
         asked = [change.change_w for change in changes if change.right in rights]
         for side, watts in (("buy", sum(w for w in asked if w > 0)), ("sell", -sum(w for w in asked if w < 0))):
             for order in standing(interval, rights, side, incoming):
@@ -41,7 +41,7 @@ def deal(area: Area, interval: Interval, changes: Sequence[Change], incoming: Or
                 watts -= dealt[order]
             if watts:
                 return None
-    return in_order(interval, dealt, incoming) if is_balanced(area, dealt) else None
+    return in_order(area, interval, dealt, incoming) if is_balanced(area, dealt) else None
 
 
 def is_balanced(area: Area, dealt: dict[Order, int]) -> bool:
@@ -60,10 +60,10 @@ def standing(interval: Interval, rights: list[int], side: str, incoming: Order |
     return sorted(found, key=lambda order: (order.rank()[0], order is incoming, order.arrival))
 
 
-def in_order(interval: Interval, dealt: dict[Order, int], incoming: Order | None) -> Deals:
+def in_order(area: Area, interval: Interval, dealt: dict[Order, int], incoming: Order | None) -> Deals:
     """As the legs stand: the incoming order, then class by class its purchases and its sales."""
     found = [incoming] if incoming is not None else []
-    for rights in classes(interval):
+    for rights in classes(area, interval):
         for side in ("buy", "sell"):
             found += [order for order in standing(interval, rights, side, incoming) if order is not incoming]
     return [(order, dealt[order]) for order in found if dealt.get(order)]
@@ -126,4 +126,4 @@ def greedy(area: Area, interval: Interval) -> Deals:
             dealt[purchase] = dealt.get(purchase, 0) + fill.taker_w
             if fill.maker is not None:
                 dealt[fill.maker] = dealt.get(fill.maker, 0) + fill.maker_w
-    return in_order(interval, dealt, None)
+    return in_order(area, interval, dealt, None)

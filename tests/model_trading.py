@@ -69,14 +69,14 @@ class Trading:
         if not is_killed:
             for fill in fills:
                 self._fill(area, interval, order, fill)
-            self._mark(area, interval, before)
         blame = scene.blame(order) if traded_w < wanted_w and not met_self else None
         if blame is not None:
             self._tell(area, interval, order, blame[1], wanted_w, traded_w)
             if not is_killed:
                 self._tell(area, interval, blame[0].order, blame[1], blame[0].order.open_w, 0)
         self._rest(area, interval, order, force, met_self)
-        if fills and not is_killed:
+        self._mark(area, interval, before)
+        if not is_killed and any(fill.maker is not None for fill in fills):
             self._pause(area, interval)
 
     def _rest(self, area: Area, interval: Interval, order: Order, force: str, met_self: bool) -> None:

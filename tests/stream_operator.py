@@ -13,7 +13,7 @@ from riskcheck.polytope import Polytope
 from tests.model import Model
 from tests.model_market import Area, Interval, Order
 from tests.model_operator import MOVES
-from tests.stream_areas import INTERVAL_MS, SETTINGS, amended, full_allocation
+from tests.stream_areas import INTERVAL_MS, MIDDLE_MCT, SETTINGS, amended, full_allocation
 from tests.stream_proposals import proposal
 
 Draw = Callable[[], c.Command | None]
@@ -28,7 +28,7 @@ class OperatorStream:
     def _operator_mix(self) -> list[tuple[Draw, float]]:
         return [
             (self.advance, 3), (self.open_interval, 1), (self.close_gate, 0.5), (self.retire, 3), (self.enter_phase, 2),
-            (self.uncross, 3.5), (self.halt, 0.25), (self.resume, 3), (self.suspend, 0.1), (self.reinstate, 1), (self.amend_terms, 0.3),
+            (self.uncross, 3.5), (self.halt, 0.4), (self.resume, 4), (self.suspend, 0.1), (self.reinstate, 1), (self.amend_terms, 0.3),
             (self.amend_settings, 0.1), (self.withhold, 1.5), (self.release, 1.2), (self.operator_errs, 4), (self.install_rows, 1),
             (self.change_rows, 1.2),
         ]  # fmt: skip
@@ -127,8 +127,12 @@ class OperatorStream:
 
     def _scope(self) -> tuple[str | None, int | None, c.Direction | None]:
         area, random = self._area(), self.random
-        start = random.choice((None, *area.intervals))
-        return random.choice((None, area.name)), start, random.choice((None, "export", "import")) if start is not None else None
+        start = random.choice((None, *area.intervals, *area.intervals))
+        return (
+            random.choice((None, area.name)),
+            start,
+            random.choice((None, "export", "export", "import", "import")) if start is not None else None,
+        )
 
     def halt(self) -> c.Halt:
         area, start, direction = self._scope()
@@ -159,7 +163,7 @@ class OperatorStream:
         area, interval = self._some_interval()
         random, settings = self.random, area.settings
         label = random.choice(interval.rows.labels or (("thermal", "line 3", "c"),))
-        price = 1_000 + settings.tick_mct * random.randint(-20, 20)
+        price = MIDDLE_MCT[area.name] + settings.tick_mct * random.randint(-20, 20)
         quantity = settings.lot_w * random.randint(1, 400 // settings.lot_w)
         return c.Withhold(area.name, self._id(), interval.start_ms, *label, random.choice(("buy", "sell")), quantity, price, "reserve")
 
@@ -237,8 +241,9 @@ class OperatorStream:
         start, request_id = self.random.choice(taken or [(fine.interval_ms, "w")])
         wrongs: tuple[dict[str, object], ...] = (
             {"interval_ms": 7}, {"interval_ms": self.random.choice(closed or [7])}, {"interval_ms": self.random.choice(later or [7])},
-            {"interval_ms": self.random.choice(stopped or [7])}, {"quantity_w": -10}, {"quantity_w": 15_005}, {"price_mct": 1_003},
-            {"price_mct": 9_000}, {"element": "no such bus"}, {"interval_ms": start, "request_id": request_id},
+            {"interval_ms": self.random.choice(stopped or [7])}, {"quantity_w": -10}, {"quantity_w": 15_005},
+            {"price_mct": fine.price_mct + 3}, {"price_mct": area.settings.price_mct_max + area.settings.tick_mct},
+            {"element": "no such bus"}, {"interval_ms": start, "request_id": request_id},
             {"side": "sell", "quantity_w": 4_000},
         )  # fmt: skip
         return tuple(msgspec.structs.replace(fine, **wrong) for wrong in wrongs)

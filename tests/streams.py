@@ -13,7 +13,7 @@ import msgspec
 
 from exchange import commands as c
 from tests.model import Model
-from tests.stream_areas import SETTINGS, TERMS, rows_of, too_tight
+from tests.stream_areas import MIDDLE_MCT, SETTINGS, TERMS, rows_of, too_tight
 from tests.stream_operator import OperatorStream
 from tests.stream_proposals import proposal
 
@@ -40,7 +40,7 @@ class Stream(OperatorStream):
 
     def _mix(self) -> list[tuple[Draw, float]]:
         return [
-            (self.place, 48), (self.block, 3), (self.sweep, 4), (self.replace, 15), (self.cancel, 8), (self.mass_cancel, 1),
+            (self.place, 46), (self.block, 5), (self.sweep, 5), (self.replace, 15), (self.cancel, 8), (self.mass_cancel, 1),
             (self.repeat, 3), (self.reuse, 1.5), (self.err, 7),
         ]  # fmt: skip
 
@@ -64,9 +64,10 @@ class Stream(OperatorStream):
         area, random = self._area(), self.random
         settings, lot = area.settings, area.settings.lot_w
         interval, direction = random.choice(self._open_intervals(area.name)), random.choice(("export", "import"))
-        price = 1_000 + settings.tick_mct * random.randint(-6, 6)
-        if settings.matching == "exchange_rate" and random.random() < 0.35:
-            price = 1_000 + settings.tick_mct * random.randint(-70, 70)
+        reach = 6 if settings.matching == "one_to_one" else random.choice((6, 6, 70))
+        price = MIDDLE_MCT[area.name] + settings.tick_mct * random.randint(-reach, reach)
+        if random.random() < 0.03:
+            price = random.choice((settings.price_mct_min, settings.price_mct_max))
         price = min(settings.price_mct_max, max(settings.price_mct_min, price))
         quantity = lot * random.randint(1, (600 if random.random() < 0.7 else 3_000) // lot)
         force = random.choices(("gate", "until", "ioc", "fok"), (60, 12, 14, 14))[0]
@@ -83,7 +84,7 @@ class Stream(OperatorStream):
         place, random = self.place(), self.random
         area = self.model.areas[place.area]
         first, tick = min(interval.start_ms for interval in self._open_intervals(place.area)), area.settings.tick_mct
-        price = place.price_mct + (1 if place.side == "buy" else -1) * tick * random.randint(0, 8)
+        price = place.price_mct + (1 if place.side == "buy" else -1) * tick * random.randint(-6, 8)
         price = min(area.settings.price_mct_max, max(area.settings.price_mct_min, price))
         quantity = area.settings.lot_w * random.randint(1, 30)
         changed = {"interval_ms": first, "intervals": random.choice((2, 2, 3)), "quantity_w": quantity, "price_mct": price, "display_w": 0}
@@ -114,7 +115,7 @@ class Stream(OperatorStream):
                 (price, total + 3_000),
                 (price, 3_990),
             )
-            new_price, new_total = random.choice((*wrongs, (max(0, price - 700), total)))
+            new_price, new_total = random.choice((*wrongs, (max(0, price - 70 * tick), total)))
         return c.Replace(area.name, area.name_of(order), self._id(), order.order_id, new_total, new_price)
 
     def cancel(self) -> c.Command | None:
@@ -154,13 +155,17 @@ class Stream(OperatorStream):
         return c.Sweep(spoiled, ()) if random.random() < 0.4 else spoiled
 
     def _wrongs(self, place: c.Place) -> tuple[dict[str, object], ...]:
-        closed = [interval.start_ms for interval in self.model.areas[place.area].intervals.values() if not interval.is_open()]
+        area = self.model.areas[place.area]
+        closed = [interval.start_ms for interval in area.intervals.values() if not interval.is_open()]
+        settings, middle = area.settings, MIDDLE_MCT[area.name]
+        low, high, far = settings.price_mct_min, settings.price_mct_max, settings.collar_mct + settings.tick_mct * 8
+        prices = (middle + 3, -settings.tick_mct, high + settings.tick_mct, min(high, middle + far), max(low, middle - far))
         return (
             {"area": "nowhere"}, {"customer": "nobody"}, {"interval_ms": 7}, {"time_in_force": "until", "until_ms": self.model.now_ms},
-            {"quantity_w": 0}, {"quantity_w": -10}, {"quantity_w": 15_005}, {"price_mct": 1_003}, {"price_mct": -10}, {"price_mct": 3_010},
-            {"quantity_w": 90_000}, {"quantity_w": 4_000}, {"interval_ms": self.random.choice(closed or [7])}, {"display_w": -10},
-            {"display_w": 90_000}, {"display_w": 10, "time_in_force": "ioc"}, {"display_w": 10, "intervals": 2}, {"intervals": 0},
-            {"intervals": 99}, {"price_mct": 1_990}, {"price_mct": 120},
+            {"quantity_w": 0}, {"quantity_w": -10}, {"quantity_w": 15_005}, {"quantity_w": 90_000}, {"quantity_w": 4_000},
+            {"interval_ms": self.random.choice(closed or [7])}, {"display_w": -10}, {"display_w": 90_000}, {"intervals": 99},
+            {"display_w": 10, "time_in_force": "ioc"}, {"display_w": 10, "intervals": 2}, {"intervals": 0},
+            *({"price_mct": price} for price in prices),
         )  # fmt: skip
 
     def _err_about_an_order(self) -> c.Command:
