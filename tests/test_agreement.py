@@ -34,7 +34,7 @@ def agreed() -> tuple[Cascade, Outcome]:
 def narrow() -> object:
     """A village whose second feeder is long: it decides what everybody can have."""
     net = village()
-    net.line.loc[net.line.index[-1], "length_km"] = 0.6
+    net.line.loc[net.line.index[-1], "length_km"] = 1.5
     return net
 
 
