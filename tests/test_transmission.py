@@ -11,6 +11,7 @@ import pytest
 from pandapower.networks import case9, case118
 
 from envelopes.allocate import allocate
+from envelopes.redispatch import Generators, NoRedispatchError, redispatch
 from envelopes.transmission import BaseCaseViolatedError, Flows, Grid, read_dc, secured
 
 
@@ -126,3 +127,32 @@ def brute_force(grid: Grid, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 rows.append(np.concatenate([np.maximum(sign * coefficient, 0), np.maximum(-sign * coefficient, 0)]))
                 slack.append(grid.rating_mw[branch] - sign * flow)
     return np.array(rows), np.array(slack)
+
+
+# ------------------------------------------------------------------------------------------------------------ redispatch
+
+
+def both_ends() -> Generators:
+    return Generators(np.array([1, 2]), np.full(2, -1.0), np.full(2, 1.0), np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+
+
+def test_redispatch_clears_what_is_violated_at_least_cost() -> None:
+    """Flow 1-2 is a third of the difference of both ends: 0.4 of 0.1 (in) and 0.6 (an outage) need the ends within 0.1 of zero."""
+    grid = replace(ring(rating=0.1), injection_mw=np.array([0.0, 0.6, -0.6]))
+    offer = redispatch(grid, both_ends())
+    np.testing.assert_allclose(offer.change_mw, [-0.5, 0.5], atol=1e-6)
+    assert offer.cost == pytest.approx(0.5 * 1 + 0.5 * 4)
+    assert secured(offer.grid.rated(1.0001), [1, 2], [1_000_000] * 4).violated == ()
+
+
+def test_redispatch_keeps_room_where_it_is_asked_to() -> None:
+    grid = replace(ring(rating=0.1), injection_mw=np.array([0.0, 0.6, -0.6]))
+    after = redispatch(grid, both_ends(), room=0.2)
+    assert max(np.abs(loading).max() for _, loading in Flows(after.grid).loading()) == pytest.approx(0.8)
+
+
+def test_what_generators_cannot_clear_is_said() -> None:
+    grid = replace(ring(rating=0.1), injection_mw=np.array([0.0, 0.6, -0.6]))
+    small = replace(both_ends(), down_mw=np.full(2, -0.01), up_mw=np.full(2, 0.01))
+    with pytest.raises(NoRedispatchError, match="no change of 2 generator"):
+        redispatch(grid, small)
