@@ -22,6 +22,7 @@ from riskcheck.network import Network
 from riskcheck.polytope import Polytope, RowLabel
 
 AREA = "lv"
+ROOMIER = 100
 ROOT = Path(__file__).resolve().parent.parent
 Progress = Callable[[str, float], None]
 
@@ -48,6 +49,12 @@ class Feeder(msgspec.Struct, frozen=True):
         """The same customers and envelopes on a network without limits: the bare book."""
         rows = Polytope.unlimited(2 * len(self.terms)).to_bytes()
         return msgspec.structs.replace(self, network=f"{self.network} without limits", rows=rows)
+
+    def roomy(self) -> Feeder:
+        """The same rows with a hundred times the room: every trade is checked, and none is blocked."""
+        rows = self.polytope
+        wide = Polytope(-(-rows.columns // ROOMIER), rows.slack, rows.labels)
+        return msgspec.structs.replace(self, network=f"{self.network}, {ROOMIER} times its room", rows=wide.to_bytes())
 
     def opening(self, settings: MarketSettings) -> tuple[Command, ...]:
         return OpenArea(AREA, settings, self.terms), InstallRows(AREA, self.rows)

@@ -12,7 +12,7 @@ cancelled. In the end purchases at any price take what nobody holds, and what is
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -28,7 +28,7 @@ from riskcheck.headroom import Headroom
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exchange.commands import Direction, Side, TimeInForce
+    from exchange.commands import Direction, Side
     from riskcheck.network import Network
     from riskcheck.polytope import Polytope
 
@@ -97,8 +97,8 @@ class MarketCampaign(Campaign):
         price_mct = int(rng.integers(0, PRICE_MCT) // 10 * 10) + (PRICE_MCT // 2 if side == "buy" else 0)
         place = Place(
             AREA, self._names[right % self._half], f"o{next(self._ids)}", SECOND_MS if draw[2] < IN_SECOND and not is_block else FIRST_MS,
-            cast("Direction", "export" if right < self._half else "import"), side, quantity_w, price_mct,
-            cast("TimeInForce", "ioc" if draw[3] < AT_ONCE else "gate"), 0,
+            "export" if right < self._half else "import", side, quantity_w, price_mct,
+            "ioc" if draw[3] < AT_ONCE else "gate", 0,
             quantity_w // 3 // LOT_W * LOT_W if is_iceberg and not is_block else 0, 2 if is_block else 1,
         )  # fmt: skip
         proposal = self._proposer.propose(self._engine, place) if draw[4] < ASKED else None
@@ -140,7 +140,7 @@ class MarketCampaign(Campaign):
         for right in order.tolist():
             free_w = self._interval.ledger.buyable_w(right) // LOT_W * LOT_W
             if free_w:
-                direction = cast("Direction", "export" if right < self._half else "import")
+                direction: Direction = "export" if right < self._half else "import"
                 customer = self._names[right % self._half]
                 self._apply(Place(AREA, customer, f"o{next(self._ids)}", FIRST_MS, direction, "buy", free_w, PRICE_MCT, "ioc"))
         self._engine.check()

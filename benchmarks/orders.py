@@ -32,6 +32,8 @@ SETTINGS = MarketSettings()
 MIDNIGHT_MS = 1_776_988_800_000  # 2026-04-24 00:00 UTC: strong sun, and heat pumps still run
 BUSY_INTERVALS = 4
 MID_MCT = 6_000
+PLACING = 0.7  # of the requests
+AWAY_TICKS, SPREAD_TICKS = 32, 60  # so that unconstrained requests lead to 0.39 trades each
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -63,7 +65,7 @@ class Resident:
             return export_w[self.position], import_w[self.position]
 
         wanted = wishes(self.state, moment.interval_ms, spec.interval_ms, moment.at_ms, holding, market)
-        return amend(self.blotter.resting(moment.interval_ms), wanted)
+        return amend(self.blotter.resting(moment.interval_ms), wanted, spec.lot_w)
 
     def command(self, amendment: Amendment, interval_ms: int) -> CustomerCommand:
         wish = amendment.wish
@@ -136,12 +138,12 @@ def demo_day(
     return Stream(f"demo, {intervals} intervals, seed {seed}", tuple(day.run(progress)))
 
 
-def busy(feeder: Feeder, seed: int, requests: int) -> Stream:
+def busy(feeder: Feeder, seed: int, requests: int, settings: MarketSettings = SETTINGS) -> Stream:
     """Random requests in four intervals at a time; every `requests / 8` the oldest interval closes and a new one opens."""
     random = Random(seed)
     length, customers = SETTINGS.interval_ms, [terms.customer for terms in feeder.terms]
     opened = [MIDNIGHT_MS + number * length for number in range(BUSY_INTERVALS)]
-    commands: list[Command] = [*feeder.opening(SETTINGS), *(feeder.open_interval(start) for start in opened)]
+    commands: list[Command] = [*feeder.opening(settings), *(feeder.open_interval(start) for start in opened)]
     crowd = _Crowd(random, customers, opened)
     for number in range(1, requests + 1):
         commands.append(crowd.request(number))
@@ -155,7 +157,7 @@ def busy(feeder: Feeder, seed: int, requests: int) -> Stream:
 
 
 class _Crowd:
-    """Half of the requests place, a quarter replace, a quarter cancel; a sale asks about what a purchase bids."""
+    """Most requests place, as many of the others replace as cancel; a sale asks about what a purchase bids."""
 
     def __init__(self, random: Random, customers: list[str], opened: list[int]) -> None:
         self._random = random
@@ -168,11 +170,11 @@ class _Crowd:
         random = self._random
         self._mid_mct = min(max(self._mid_mct + 10 * random.randint(-3, 3), MID_MCT // 2), 2 * MID_MCT)
         kind = random.random()
-        if kind < 0.5 or not self._recent:
+        if kind < PLACING or not self._recent:
             return self._place(number)
         position = random.randrange(len(self._recent))
         customer, order_id, quantity_w = self._recent[position]
-        if kind < 0.75:
+        if kind < (1 + PLACING) / 2:
             total_w = max(SETTINGS.lot_w, quantity_w + SETTINGS.lot_w * random.randint(-10, 10))
             return Replace(AREA, customer, f"q{number}", order_id, total_w, self._price(random.choice((-1, 1))))
         del self._recent[position]
@@ -192,4 +194,4 @@ class _Crowd:
 
     def _price(self, away: int) -> int:
         """Mostly on its own side of the middle, now and then across it."""
-        return self._mid_mct + 10 * int(away * self._random.gauss(40, 60))
+        return self._mid_mct + 10 * int(away * self._random.gauss(AWAY_TICKS, SPREAD_TICKS))

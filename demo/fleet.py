@@ -26,6 +26,7 @@ from exchange.commands import Direction
 from gateway import wire
 from gateway.client import Home, HomeError, LateError, Limits, NoAnswerError, ThrottledError
 from gateway.link import LinkError
+from riskcheck.polytope import RowLabel
 
 CONNECTING_AT_ONCE = 8
 BLOCK_TURN = 1  # the second round: its interval's auction is over, and the two before are still open
@@ -42,7 +43,7 @@ class Watcher(Home):
             watts = auction.exports.received_w + auction.imports.received_w
             self._note_public(interval_ms, indicative_welfare_mct=auction.welfare_mct, indicative_w=watts)
         for interval_ms, rows in self.rows.items():
-            prices = {f"{row.kind} of {row.element} phase {row.phase}": row.price_mct for row in rows.rows if row.price_mct}
+            prices = {str(RowLabel(row.kind, row.element, row.phase)): row.price_mct for row in rows.rows if row.price_mct}
             self._note_public(interval_ms, **({"row_price_mct": prices} if prices else {}))
 
     def _note_public(self, interval_ms: int, **news: Any) -> None:
@@ -102,16 +103,21 @@ class Resident:
         if now_ms >= moment.interval_ms - spec.close_lead_ms or moment.interval_ms not in self.client.envelope:
             return
         market = Market(spec.lot_w, spec.tick_mct, spec.price_mct_max, moment.progress, await self._prices(moment.interval_ms))
-        if moment.turn == BLOCK_TURN:
-            first_ms = moment.interval_ms - (BLOCK_INTERVALS - 1) * spec.interval_ms
-            block = car_block(self.state, first_ms, spec.interval_ms, self._limits, market) if first_ms >= spec.start_ms else None
-            if block is not None and not self.blotter.is_in_block(moment.interval_ms, spec.interval_ms):
-                await self._ask_block(block)
+        block = self._block(moment, market)
+        if block is not None and moment.turn == BLOCK_TURN:
+            await self._ask_block(block)
         wanted = wishes(self.state, moment.interval_ms, spec.interval_ms, now_ms, self._limits, market)
-        if self.blotter.is_in_block(moment.interval_ms, spec.interval_ms):
+        if block is not None or self.blotter.is_in_block(moment.interval_ms, spec.interval_ms):
             wanted = [wish for wish in wanted if (wish.direction, wish.side) != ("import", "buy")]
-        for amendment in amend(self.blotter.resting(moment.interval_ms), wanted):
+        for amendment in amend(self.blotter.resting(moment.interval_ms), wanted, spec.lot_w):
             await self._ask(moment.interval_ms, amendment)
+
+    def _block(self, moment: Moment, market: Market) -> Block | None:
+        """What its car will ask for, or asks for now, over this interval and those before it; meanwhile it bids for none alone."""
+        length, first_ms = self.spec.interval_ms, moment.interval_ms - (BLOCK_INTERVALS - 1) * self.spec.interval_ms
+        if moment.turn > BLOCK_TURN or first_ms < self.spec.start_ms or self.blotter.is_in_block(moment.interval_ms, length):
+            return None
+        return car_block(self.state, first_ms, length, self._limits, market)
 
     async def _prices(self, interval_ms: int) -> Mapping[Direction, int | None]:
         """The last own prices; a home with a car asks what a watt of its own import limit costs now."""
@@ -135,8 +141,11 @@ class Resident:
             await self._asked(self.client.cancel(amendment.order_id))
 
     async def _ask_block(self, block: Block) -> None:
-        terms = "buy", "import", block.interval_ms, block.quantity_w, block.price_mct
-        await self._asked(self.client.place(*terms, order_id=self.blotter.block_id(block), intervals=block.intervals))
+        order_id = self.blotter.block_id(block)
+        order = self.client.place(
+            "buy", "import", block.interval_ms, block.quantity_w, block.price_mct, order_id=order_id, intervals=block.intervals
+        )  # fmt: skip
+        await self._asked(order)
 
     async def _asked(self, request: Awaitable[Any]) -> Any:
         """The answer; None where there was none, or the gateway refused."""

@@ -21,7 +21,7 @@ BLUE, ORANGE, VERMILION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
 GREY, LIGHT, INK = "#9AA3AB", "#DDE2E6", "#22282D"
 DIRECTIONS = ("export", "import")
 MINUTE_MS = 60_000
-KINDS = {"pair": ("pair", GREEN), "sweep": ("joint", BLUE), "uncross": ("joint", BLUE), "block": ("several intervals", VERMILION)}
+KINDS = {"pair": ("pair", GREEN), "sweep": ("joint", BLUE), "uncross": ("joint", BLUE), "block": ("block", VERMILION)}
 HOMES_NAMED_MAX = 90  # more names than that do not fit along an axis
 STYLE = {
     "font.family": "DejaVu Sans", "font.size": 9.5, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -200,7 +200,7 @@ def draw_prices(
 
     `blocked_w[(interval_ms, direction)]` is what crossed in price and was not secure.
     """
-    with _figure(path, "Prices and quantities of the limits traded", caption, 13, 6.6) as figure:
+    with _figure(path, "Prices and quantities", caption, 13, 6.6) as figure:
         grid = figure.subplots(2, 2, sharex=True, gridspec_kw={"height_ratios": [2.3, 1]})
         for column, direction in enumerate(DIRECTIONS):
             mine = [trade for trade in trades if trade.direction == direction]
@@ -219,12 +219,14 @@ def _price_panel(axes: Axes, trades: Sequence[TradePoint], intervals_ms: Sequenc
         watts = sum(trade.watts for trade in mine)
         means.append(sum(trade.watts * trade.price_mct for trade in mine) / watts / 1000 if watts else float("nan"))
         places = [index + 0.06 + 0.88 * (rank + 0.5) / len(mine) for rank in range(len(mine))]
-        for (name, colour), kinds in looks.items():
+        for (_, colour), kinds in looks.items():
             of_kind = [(place, trade) for place, trade in zip(places, mine, strict=True) if trade.kind in kinds]
             axes.scatter(
                 [place for place, _ in of_kind], [trade.price_mct / 1000 for _, trade in of_kind],
-                s=[6 + trade.watts / 16 for _, trade in of_kind], color=colour, alpha=0.4, linewidths=0, label=None if index else name,
+                s=[6 + trade.watts / 16 for _, trade in of_kind], color=colour, alpha=0.4, linewidths=0,
             )  # fmt: skip
+    for name, colour in looks:
+        axes.scatter([], [], s=40, color=colour, alpha=0.6, linewidths=0, label=name)
     begins = range(len(means))
     axes.hlines(means, [begin + 0.04 for begin in begins], [begin + 0.96 for begin in begins], color=INK, lw=2, label="mean by watts")
     paid = [trade.watts for trade in trades if trade.kind != "leftover"]
@@ -243,8 +245,8 @@ def _quantity_panel(
     )
     blocked = [blocked_w.get((interval_ms, direction), 0) / 1000 for interval_ms in intervals_ms]
     axes.bar([place - 0.2 for place in places], paid, width=0.38, color=INK, label="bought")
-    axes.bar([place - 0.2 for place in places], free, bottom=paid, width=0.38, color=GREY, label="nobody's, for nothing")
-    axes.bar([place + 0.2 for place in places], blocked, width=0.38, color=VERMILION, label="blocked by the network")
+    axes.bar([place - 0.2 for place in places], free, bottom=paid, width=0.38, color=GREY, label="left over, free")
+    axes.bar([place + 0.2 for place in places], blocked, width=0.38, color=VERMILION, label="blocked")
     axes.set_ylabel("kW")
     every = max(1, len(intervals_ms) // 8)
     axes.set_xticks(range(0, len(intervals_ms), every), [clock(interval_ms) for interval_ms in intervals_ms[::every]])

@@ -10,8 +10,8 @@ forecast knows a share of the interval's minutes and takes a typical day for the
 approaches, so wishes change and homes trade more than once. The car's watt is worth what the last kWh it will leave with is
 worth: a car with time to spare sells, a car that will leave short buys.
 
-A large sale is an iceberg. A car that stays connected asks for the same watts in all of the next quarter hours or in none: its
-charger does not run on less than six amperes.
+A large sale is an iceberg. A car that stays connected asks for the same watts in several quarter hours or in none: it does not pay
+for one quarter hour of charging without the next.
 
 It does not know the network: whether a trade is secure, and at which rate, is the exchange's matter. What it knows of rates is in
 the prices: fills and offers are in cents per kWh of its own limit.
@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from demo.homes import CAR_W, CAR_W_MIN, LOAD_MCT, MINUTE_MS, MINUTES, TARIFF_MCT, HomeModel, HomeState, Minutes
+from demo.homes import CAR_W, LOAD_MCT, MINUTE_MS, MINUTES, TARIFF_MCT, HomeModel, HomeState, Minutes
 from exchange.commands import Direction, Side
 
 LEVEL_W = 200  # resolution of the worth curve
@@ -34,6 +34,7 @@ OFFERS_MCT = (400, 8_000, 30_000)  # an offer each for what is worth at most thi
 KNOWN_AT_GATE, KNOWN_HALVES_MS = 0.95, 90 * MINUTE_MS  # accuracy of a forecast, and the lead that halves it
 PRICE_MOVE, QUANTITY_MOVE_W = 0.04, 200  # smaller changes are not worth a message
 ICEBERG_W, SHOWN_W = 2_000, 500  # who sells so much shows so much of it at a time
+BLOCK_W_MIN, BLOCK_W = 500, 3_680  # 16 A single phase: half of what the charger can do, for certain
 BLOCK_INTERVALS = 3  # as many as are open for trading at once, early and late in their windows
 
 Levels = npt.NDArray[np.float64]
@@ -206,7 +207,7 @@ def display_w(wish: Wish) -> int:
 def car_block(
     state: HomeState, first_ms: int, interval_length_ms: int, holdings: Callable[[int], tuple[int, int]], market: Market
 ) -> Block | None:  # fmt: skip
-    """What the car would charge with through BLOCK_INTERVALS intervals, if it stays and lacks enough limit for its charger to start."""
+    """What the car lacks to charge with BLOCK_W through BLOCK_INTERVALS intervals, if it stays; None where that is not worth an order."""
     model, car = state.model, state.model.car
     first, last = state.minute(first_ms), state.minute(first_ms + BLOCK_INTERVALS * interval_length_ms)
     if car is None or state.car_wmin >= car.need_wmin or not car.arrives_min <= first <= last <= car.leaves_min:
@@ -214,10 +215,10 @@ def car_block(
     held = [holdings(first_ms + number * interval_length_ms)[1] for number in range(BLOCK_INTERVALS)]
     day = np.arange(first, last) % MINUTES
     own_w = int((model.typical_load_w[day] + model.typical_heat_w[day] - model.typical_solar_w[day]).mean())
-    quantity_w = min(max(0, own_w) + CAR_W, model.rating_import_w) - max(held)
+    quantity_w = min(max(0, own_w) + BLOCK_W, model.rating_import_w) - max(held)
     worth_mct = car_worth_mct(state, first_ms, interval_length_ms, lambda start_ms: holdings(start_ms)[1]) * (1 - model.margin)
     wish = _wish("import", "buy", 0, quantity_w, quantity_w, worth_mct, market)
-    if wish.quantity_w < CAR_W_MIN or wish.price_mct < WORTH_MCT_MIN:
+    if wish.quantity_w < BLOCK_W_MIN or wish.price_mct < WORTH_MCT_MIN:
         return None
     return Block(first_ms, BLOCK_INTERVALS, wish.quantity_w, wish.price_mct)
 
@@ -263,8 +264,11 @@ def _wish(direction: Direction, side: Side, slot: int, quantity_w: int, room_w: 
     return Wish(direction, side, slot, min(quantity_w, room_w) // market.lot_w * market.lot_w, price_mct)
 
 
-def amend(resting: Sequence[Resting], wanted: Sequence[Wish]) -> list[Amendment]:
-    """Requests that turn what rests into what is wanted: cancels first, then less, then more; small changes are left alone."""
+def amend(resting: Sequence[Resting], wanted: Sequence[Wish], lot_w: int = 1) -> list[Amendment]:
+    """Requests that turn what rests into what is wanted: cancels first, then less, then more; small changes are left alone.
+
+    At exchange rates fills are in single watts; totals are whole lots all the same, rounded down.
+    """
     open_slots = {_slot(order.wish): order for order in resting}
     wanted_slots = {_slot(wish): wish for wish in wanted}
     found = [
@@ -276,7 +280,7 @@ def amend(resting: Sequence[Resting], wanted: Sequence[Wish]) -> list[Amendment]
         if order is None:
             changes.append((wish.quantity_w, Amendment("place", "", wish.quantity_w, wish)))
         elif _differ(order.wish, wish):
-            amendment = Amendment("replace", order.order_id, order.filled_w + wish.quantity_w, wish)
+            amendment = Amendment("replace", order.order_id, (order.filled_w + wish.quantity_w) // lot_w * lot_w, wish)
             changes.append((wish.quantity_w - order.wish.quantity_w, amendment))
     return found + [amendment for _, amendment in sorted(changes, key=lambda change: change[0])]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks import false_accepts, feeder, left_on_table, networks, orders, run, workers
+from benchmarks import false_accepts, feeder, left_on_table, networks, orders, peers, run, workers
 from benchmarks.blind_adversary import BlindAdversary, behind_branches
 from benchmarks.campaigns import MOODS, STARTS, Campaign
+from benchmarks.market_campaigns import MarketCampaign
 from exchange.codec import encode_command
 from exchange.commands import Cancel, Place, Replace
 from exchange.engine import Engine
@@ -62,11 +64,19 @@ def test_quick_run_prints_one_well_formed_object(
     found = json.loads(capsys.readouterr().out)
     assert found["command"].startswith("limex bench --quick")
     assert found["machine"]["processor"] and found["machine"]["python"]
-    measured = [(one["rows"] > 0, one["stream"][:4]) for one in found["engine"]]
-    assert measured == [(True, "demo"), (True, "busy"), (False, "demo"), (False, "busy")]
-    for one in found["engine"]:
+    measured = [(one["way"], one["rows"] > 0, one["stream"].split(",")[0]) for one in found["engine"]["engine"]]
+    assert measured == [
+        ("journal", True, "busy"), ("journal", False, "busy"), ("live", True, "demo"), ("journal", True, "demo"), ("live", True, "busy"),
+        ("journal", True, "busy"),
+    ]  # fmt: skip
+    for one in found["engine"]["engine"]:
         assert 0 < one["command"]["p50_us"] <= one["command"]["p99_us"] <= one["command"]["max_us"]
         assert one["per_s_best"] >= one["per_s_median"] > 0 and one["mix"]["commands"]
+    free, bare, *binding = found["engine"]["engine"]
+    assert free["mix"]["events"] == bare["mix"]["events"], "with a hundred times the room no trade is blocked"
+    assert 0.3 < free["mix"]["fills_per_command"] < 0.45
+    assert all(one["mix"]["commands"].get("Sweep", 0) + one["mix"]["commands"].get("Uncross", 0) > 0 for one in binding)
+    assert all(one["trades"] > 0 and one["per_s_best"] > 0 for one in found["engine"]["peers"])
     assert found["replay"]["verify_per_s"] > 0 and len(found["replay"]["digest"]) == 32
 
 
@@ -104,6 +114,31 @@ def test_campaigns_fill_the_rows_from_every_start_in_every_mood_and_keep_to_the_
         assert (held <= network.caps_w()).all() and rows.is_secure(held)
         rise = np.flatnonzero(held < network.caps_w())
         assert not any(rows.is_secure(held + (np.arange(len(held)) == right)) for right in rise), "a right can still rise"
+
+
+def test_the_whole_market_fills_the_rows_in_every_kind_of_trade_and_keeps_to_the_ratings(small: tuple[Network, feeder.Feeder]) -> None:
+    network, rows = small[0], small[1].polytope
+    fair = np.array(small[1].export_w + small[1].import_w)
+    kinds: Counter[str] = Counter()
+    for number in range(6):
+        campaign = MarketCampaign(network, rows, fair, np.random.default_rng(number), number)
+        campaign.trade(250)
+        assert rows.is_secure(campaign.limits_w) and (campaign.residual >= 0).all()
+        campaign.sell_headroom()
+        held = campaign.limits_w
+        assert (held <= network.caps_w()).all() and rows.is_secure(held)
+        rise = np.flatnonzero(held < network.caps_w())
+        assert not any(rows.is_secure(held + (np.arange(len(held)) == right)) for right in rise), "a right can still rise"
+        kinds += campaign.kinds
+    assert set(kinds) == {"pair", "leftover", "sweep", "uncross", "block"}
+
+
+def test_requests_become_numbers_that_any_order_book_takes() -> None:
+    place = Place("lv", "ann", "a1", 900_000, "export", "buy", 500, 6_000)
+    stream = [place, Replace("lv", "ann", "r1", "a1", 700, 6_100), Cancel("lv", "ann", "c1", "a1"), Cancel("lv", "ben", "c2", "b9")]
+    requests, books = peers.numbered(stream)
+    assert books == 1
+    assert [(r.gone, r.order, r.quantity_w, r.price_mct) for r in requests] == [(0, 1, 500, 6_000), (1, 2, 700, 6_100), (2, 0, 0, 0)]
 
 
 def test_fuzz_finds_no_false_accept_in_true_rows_and_many_in_wider_ones(

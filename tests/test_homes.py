@@ -311,6 +311,11 @@ def test_amendments(resting, wanted, requests):
     assert [(one.kind, one.order_id, one.quantity_w) for one in amend(resting, wanted)] == requests
 
 
+def test_a_total_is_whole_lots_whatever_single_watts_have_traded():
+    resting = [Resting("o", BID._replace(quantity_w=463), 537)]
+    assert [one.quantity_w for one in amend(resting, [BID], lot_w=10)] == [1_530]
+
+
 def test_the_blotter_follows_an_order_to_its_end():
     blotter = Blotter()
     order_id = blotter.order_id(START_MS, BID)
@@ -365,7 +370,7 @@ def test_a_car_that_stays_and_lacks_limit_asks_for_three_intervals_or_none():
         asked.append(block)
     wanted = [block for block in asked if block is not None]
     assert wanted
-    assert all(1_380 <= block.quantity_w <= 14_000 - 1_500 and block.quantity_w % 10 == 0 and block.intervals == 3 for block in wanted)
+    assert all(500 <= block.quantity_w <= 14_000 - 1_500 and block.quantity_w % 10 == 0 and block.intervals == 3 for block in wanted)
 
 
 # --- timetable --------------------------------------------------------------------------------------------------------
