@@ -154,7 +154,7 @@ class Decoupled:
             worst = np.maximum(np.abs(left.real[self.angles]).max(axis=0), np.abs(left.imag[self.magnitudes]).max(axis=0))
             if not (worst > MISMATCH_PU).any():
                 break
-        return np.asarray(np.where(worst <= MISMATCH_PU, v, np.nan))
+        return np.asarray(np.where(worst <= MISMATCH_PU, v, complex(np.nan)))
 
     def powers_mva(self, v: Complexes) -> Complexes:
         """Power into every branch at both of its ends [2, n_kept, batch]."""
@@ -210,9 +210,7 @@ def tightened(case: Case, seed: int, tell: Callable[[str, float], None]) -> tupl
     for number in range(1, ROUNDS_MAX + 1):
         found = secured(case.grid, case.at, case.caps_w)
         limits = allocate(found.polytope(), case.caps_w, weights=case.caps_w).limits_w
-        tried = sampled(
-            case, limits.astype(float), SEARCHED, seed + 1000 * number, lambda done, n=number: tell(f"search, round {n}", 0.1 + 0.2 * done)
-        )
+        tried = sampled(case, limits.astype(float), SEARCHED, seed + 1000 * number, lambda done: tell("search", 0.1 + 0.2 * done))
         over = np.maximum(tried.reached - 1 + SPARE, 0.0) * (tried.reached > 1 - SPARE)
         if not over.any():
             break
@@ -227,7 +225,7 @@ def transmission(name: str, samples: int, seed: int, tell: Callable[[str, float]
     limits = allocate(found.polytope(), case.caps_w, weights=case.caps_w).limits_w
     joint = joint_share(case)
     box = sampled(case, limits.astype(float), samples, seed, lambda done: tell("box in AC", 0.3 + 0.3 * done))
-    corners = sampled(case, case.caps_w * joint, samples, seed, lambda done: tell("joint corners in AC", 0.6 + 0.4 * done))
+    corners = sampled(case, np.array(case.caps_w * joint), samples, seed, lambda done: tell("joint corners in AC", 0.6 + 0.4 * done))
     return {
         "case": name,
         "operators": {"tso": AREAS},

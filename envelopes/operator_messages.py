@@ -53,13 +53,13 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
     version: int = VERSION
 
 
-class Ask(Message, tag="ask"):
+class Ask(Message, frozen=True, kw_only=True, tag="ask"):
     """`level`: of every customer's connection rating, both ways, 0 to 1."""
 
     level: float
 
 
-class Answer(Message, tag="answer"):
+class Answer(Message, frozen=True, kw_only=True, tag="answer"):
     """The widest range at which everybody below can use the level; None: at no range."""
 
     level: float
@@ -69,14 +69,14 @@ class Answer(Message, tag="answer"):
     reactive: ReactiveBand = ReactiveBand()
 
 
-class Offer(Message, tag="offer"):
+class Offer(Message, frozen=True, kw_only=True, tag="offer"):
     """`level` is the one that was agreed on: what lies below keeps the ranges that it answered to it."""
 
     level: float
     range: Range
 
 
-class Request(Message, tag="request"):
+class Request(Message, frozen=True, kw_only=True, tag="request"):
     """`export_w` and `import_w`: what it could use at most. The failsafe is what its homes fall back to: it cannot have less."""
 
     export_w: int
@@ -86,14 +86,14 @@ class Request(Message, tag="request"):
     reactive: ReactiveBand
 
 
-class Grant(Message, tag="grant"):
+class Grant(Message, frozen=True, kw_only=True, tag="grant"):
     export_w: int
     import_w: int
     range: Range
     reactive: ReactiveBand
 
 
-class Report(Message, tag="report"):
+class Report(Message, frozen=True, kw_only=True, tag="report"):
     """`secure`: power, reactive power and all own limits hold in AC at every corner searched, here and in all areas below.
 
     `smallest_share` is the least envelope of a customer over its rating, `customers` how many there are, in all areas below.
@@ -105,7 +105,7 @@ class Report(Message, tag="report"):
     problems: tuple[str, ...] = ()
 
 
-class Refused(Message, tag="refused"):
+class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     """The message cannot be served: what is wrong, and what would help. Says which kind of limit, not where it stands."""
 
     reason: str
