@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -49,7 +49,8 @@ TESTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 IMPORTED_ONCE = ("numba", "numpy", "scipy.optimize", "scipy.sparse", "pytest", "hypothesis.stateful", "sortedcontainers", "osqp")
 KILLED_MIN = 0.95
-SEEDS = (1, 2)
+BASELINE_S_MAX = 900
+SHORT_SEEDS, LONG_SEEDS = (1, 2), (3, 4, 5)
 EXPLAINED = Path(__file__).with_name("explained.json")
 
 
@@ -63,27 +64,31 @@ def main() -> int:
         return _on_a_copy()
     for name in IMPORTED_ONCE:
         importlib.import_module(name)
-    streams = _streams(arguments)
-    _follows(streams, arguments)
     drawn = [mutant for name in arguments.files for mutant in _draw(name, arguments)]
     print(f"{len(drawn)} mutants of {len(arguments.files)} files", flush=True)
-    found = list(_verdicts(drawn, lambda _: Case(streams, []), arguments))
-    left = [mutant for mutant, verdict in found if verdict == SURVIVED]
+    short, long = _streams(SHORT_SEEDS, arguments.commands), _streams(LONG_SEEDS, arguments.long)
+    _follows(short + long)
+    killed: list[tuple[Mutant, str]] = []
+    left = _survivors(drawn, lambda _: Case(short, []), arguments, killed)
+    left = _survivors(left, lambda _: Case(long, []), arguments, killed)
     tests = _content(left)
-    found = [(mutant, verdict) for mutant, verdict in found if verdict != SURVIVED]
-    found += _verdicts(left, lambda mutant: Case([], [name for name in TESTS[_name(mutant)] if name in tests]), arguments)
-    return _report(found, arguments)
+    left = _survivors(left, lambda mutant: Case([], [name for name in TESTS[_name(mutant)] if name in tests]), arguments, killed)
+    return _report(killed + [(mutant, SURVIVED) for mutant in left], arguments)
 
 
-def _verdicts(mutants: list[Mutant], case_of: Callable[[Mutant], Case], arguments: argparse.Namespace) -> Iterator[tuple[Mutant, str]]:
-    began, survived = time.perf_counter(), 0
+def _survivors(
+    mutants: list[Mutant], case_of: Callable[[Mutant], Case], arguments: argparse.Namespace, killed: list[tuple[Mutant, str]]
+) -> list[Mutant]:
+    """Those that nobody complains about; the others go to `killed`."""
+    began, left = time.perf_counter(), list[Mutant]()
     for number, (mutant, verdict) in enumerate(judge_all(mutants, case_of, arguments.seconds, arguments.workers), 1):
-        survived += verdict == SURVIVED
+        left += [mutant] if verdict == SURVIVED else []
+        killed += [(mutant, verdict)] if verdict != SURVIVED else []
         if arguments.verbose:
             print(f"{_name(mutant)}:{mutant.line} {mutant.key}  {verdict or 'survived'}", flush=True)
         if number % 20 == 0 or number == len(mutants):
-            print(f"{number} of {len(mutants)} judged, {survived} survived, {time.perf_counter() - began:.0f} s", flush=True)
-        yield mutant, verdict
+            print(f"{number} of {len(mutants)} judged, {len(left)} survived, {time.perf_counter() - began:.0f} s", flush=True)
+    return left
 
 
 def _arguments() -> argparse.Namespace:
@@ -92,8 +97,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--seed", type=int, default=1, help="what is drawn (default: %(default)s)")
     parser.add_argument("--files", nargs="+", default=FILES, metavar="FILE", help="some of the files only")
-    parser.add_argument("--commands", type=int, default=8_000, help="of each of the two recorded streams (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=120, help="the most that one mutant may take (default: %(default)s)")
+    parser.add_argument("--commands", type=int, default=3_000, help="of each of the two streams for all mutants (default: %(default)s)")
+    parser.add_argument("--long", type=int, default=12_000, help="of each of the three streams for those left (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=120, help="processor time of one mutant at each stage (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="mutants judged at once (default: %(default)s)")
     parser.add_argument("--verbose", action="store_true", help="prints the killed ones too")
     return parser.parse_args()
@@ -122,40 +128,40 @@ def _draw(name: str, arguments: argparse.Namespace) -> list[Mutant]:
 # --- the judges --------------------------------------------------------------------------------------------------
 
 
-def _streams(arguments: argparse.Namespace) -> list[list[tuple[bytes, bytes, bytes]]]:
+def _streams(seeds: tuple[int, ...], commands: int) -> list[list[tuple[bytes, bytes, bytes]]]:
     """Recorded in a process of its own: this one must not import the exchange."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="limex-mutation-") as folder:
         path = Path(folder) / "streams"
         child = os.fork()
         if child == 0:
-            _record(path, arguments.commands)
+            _record(path, seeds, commands)
         if os.waitpid(child, 0)[1] != 0:
             raise SystemExit("the streams cannot be recorded")
         found = msgspec.msgpack.decode(path.read_bytes(), type=list[tuple[list[tuple[bytes, bytes, bytes]], int]])
     print(f"{sum(len(steps) for steps, _ in found)} commands recorded in {time.perf_counter() - began:.0f} s", flush=True)
-    for seed, (_, differed) in zip(SEEDS, found, strict=True):
+    for seed, (_, differed) in zip(seeds, found, strict=True):
         if differed:
             print(f"the model differs from the engine in seed {seed}, first at command {differed}: mutants are compared with the engine")
     return [steps for steps, _ in found]
 
 
-def _record(path: Path, commands: int) -> None:
+def _record(path: Path, seeds: tuple[int, ...], commands: int) -> None:
     try:
         from tests.mutation.recording import record
 
-        path.write_bytes(msgspec.msgpack.encode([record(seed, commands) for seed in SEEDS]))
+        path.write_bytes(msgspec.msgpack.encode([record(seed, commands) for seed in seeds]))
         os._exit(0)
     finally:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         os._exit(1)
 
 
-def _follows(streams: list[list[tuple[bytes, bytes, bytes]]], arguments: argparse.Namespace) -> None:
+def _follows(streams: list[list[tuple[bytes, bytes, bytes]]]) -> None:
     """The unchanged engine has to be what was recorded, compiled and not."""
     for interpreted in (False, True):
         began = time.perf_counter()
-        said = judge(None, Case(streams, []), arguments.seconds * 5, interpreted=interpreted)
+        said = judge(None, Case(streams, []), BASELINE_S_MAX, interpreted=interpreted)
         if said != SURVIVED:
             raise SystemExit(f"the engine itself differs from its recording ({'plain' if interpreted else 'compiled'}): {said}")
         how = "as plain Python" if interpreted else "compiled"
@@ -165,7 +171,7 @@ def _follows(streams: list[list[tuple[bytes, bytes, bytes]]], arguments: argpars
 def _content(mutants: list[Mutant]) -> set[str]:
     """The tests that judge: each must be content with the files as they are, in the way in which it is used. Prints those that are not."""
     ways = {(name, is_compiled(mutant)) for mutant in mutants for name in TESTS[_name(mutant)]}
-    failing = {name for name, plain in sorted(ways) if judge(None, Case([], [name]), 600, interpreted=plain) != SURVIVED}
+    failing = {name for name, plain in sorted(ways) if judge(None, Case([], [name]), BASELINE_S_MAX, interpreted=plain) != SURVIVED}
     for name in sorted(failing):
         print(f"{name} is not content with the files as they are, and does not judge")
     return {name for name, _ in ways} - failing

@@ -29,7 +29,8 @@ from tests.mutation.mutants import Mutant, tree_of
 ROOT = Path(__file__).parents[2]
 COMPILED = ("exchange/search.py", "riskcheck/headroom.py")
 MEMORY_BYTES = 3 << 30
-SURVIVED = ""
+SURVIVED, NO_END = "", "no end"
+PATIENCE = 20  # times the processor time: others may be busy, too
 
 
 class Case(msgspec.Struct, array_like=True):
@@ -76,21 +77,22 @@ def is_compiled(mutant: Mutant) -> bool:
 
 
 class Trial:
-    """A mutant that is being judged in its process."""
+    """A mutant that is being judged in its process, for so many seconds of processor time at most."""
 
-    def __init__(self, mutant: Mutant | None, case: Case, seconds: float, *, interpreted: bool) -> None:
+    def __init__(self, mutant: Mutant | None, case: Case, seconds: int, *, interpreted: bool) -> None:
         self.mutant, self.said = mutant, b""
-        self.ends = time.monotonic() + seconds
+        self.ends = time.monotonic() + PATIENCE * seconds
         self.reading, writing = os.pipe()
         self.child = os.fork()
         if self.child == 0:
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
             _ask(mutant, case, interpreted, writing)
         os.close(writing)
 
     def hear(self) -> str | None:
         """Who killed it, in words, SURVIVED where nobody did; None as long as it goes on."""
         if time.monotonic() > self.ends:
-            return self._end("no end")
+            return self._end(NO_END)
         if not select.select([self.reading], [], [], 0)[0]:
             return None
         more = os.read(self.reading, 4_096)
@@ -101,12 +103,14 @@ class Trial:
 
     def _end(self, verdict: str) -> str:
         os.close(self.reading)
-        os.kill(self.child, signal.SIGKILL)
-        os.waitpid(self.child, 0)
-        return verdict
+        if verdict != "the process died":
+            os.kill(self.child, signal.SIGKILL)
+        _, status = os.waitpid(self.child, 0)
+        is_stopped = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
+        return NO_END if is_stopped and not self.said else verdict
 
 
-def judge_all(mutants: Sequence[Mutant], case_of: Callable[[Mutant], Case], seconds: float, workers: int) -> Iterator[tuple[Mutant, str]]:
+def judge_all(mutants: Sequence[Mutant], case_of: Callable[[Mutant], Case], seconds: int, workers: int) -> Iterator[tuple[Mutant, str]]:
     """Each mutant's verdict as it comes, so many at once."""
     waiting, running = list(reversed(mutants)), list[Trial]()
     while waiting or running:
@@ -122,7 +126,7 @@ def judge_all(mutants: Sequence[Mutant], case_of: Callable[[Mutant], Case], seco
         time.sleep(0.005)
 
 
-def judge(mutant: Mutant | None, case: Case, seconds: float, *, interpreted: bool) -> str:
+def judge(mutant: Mutant | None, case: Case, seconds: int, *, interpreted: bool) -> str:
     """One verdict, waited for."""
     trial = Trial(mutant, case, seconds, interpreted=interpreted)
     while (verdict := trial.hear()) is None:
