@@ -9,7 +9,8 @@ solved in AC at random corners of all envelopes (`benchmarks/whole_network.py`).
 corners: the largest share of all connections with which "all export" and "all import" hold in AC on the whole network, which no
 operator has; its envelopes face the same samples.
 
-`transmission` is case118 with N-1: the TSO alone, areas below it being the loads of its buses (`benchmarks/transmission_case.py`).
+`transmission` is case118 with N-1: the TSO alone, areas below it being the loads of its buses; `pegase` times the rows of case1354pegase
+(both `benchmarks/transmission_case.py`).
 Exit codes: 0 no limit of the cascade's envelopes is broken, 1 some are.
 """
 
@@ -28,7 +29,7 @@ from rich.progress import Progress, TaskID
 
 from benchmarks.cascade_networks import NETWORKS
 from benchmarks.measure import load_average, machine, peak_mb
-from benchmarks.transmission_case import transmission
+from benchmarks.transmission_case import pegase, transmission
 from benchmarks.whole_network import Tally, WholeNetwork
 from envelopes.cascade import cascade
 
@@ -117,7 +118,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-CASES: dict[str, Callable[[str, int, int, Tell], dict[str, Any]]] = {**dict.fromkeys(NETWORKS, proven), "transmission": transmission}
+CASES: dict[str, Callable[[str, int, int, Tell], dict[str, Any]]] = {
+    **dict.fromkeys(NETWORKS, proven),
+    "transmission": transmission,
+    "pegase": pegase,
+}
 
 
 def main() -> int:
@@ -141,14 +146,18 @@ def main() -> int:
                 indent=1,
             )
         )
-    return int(any(case["cascade"]["broken"] for case in found))
+    return int(any(case["cascade"]["broken"] for case in found if "cascade" in case))
 
 
 def _show(console: Console, case: dict[str, Any]) -> None:
-    console.print(f"[bold]{case['case']}[/bold] levels agreed on {case['levels']}, joint corners alone {case['joint_corners_level']}")
+    alone = f", joint corners alone {case['joint_corners_level']}" if "cascade" in case else ""
+    console.print(f"[bold]{case['case']}[/bold] levels agreed on {case['levels']}{alone}")
+    if "rows_seconds" in case:
+        figures = f"{case['rows']} in {case['rows_seconds']} s, allocation in {case['allocation_seconds']} s, {case['peak_mb']} MB at most"
+        console.print(f"  rows {figures}; {case['violated_at_own_ratings']} limits are broken at the network's own ratings")
     for problem in case["problems"]:
         console.print(f"  reported: {problem}")
-    for method in ("cascade", "joint_corners"):
+    for method in [method for method in ("cascade", "joint_corners") if method in case]:
         tally = case[method]
         margins = ", ".join(f"{kind} {margin:.5f}" for kind, margin in tally["margin"].items() if margin < np.inf)
         console.print(f"  {method}: {tally['broken']} of {tally['samples']} samples break a limit; smallest margins {margins}")

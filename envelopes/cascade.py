@@ -21,7 +21,9 @@ from riskcheck.customers import TABLES
 from riskcheck.network import Network, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from envelopes.boundary import MoreRows
 
     Progress = Callable[[str, float], None]
 
@@ -78,13 +80,17 @@ def granted_from_the_top(top: Operator, progress: Progress | None = None) -> Out
     return Outcome(agreement, report)
 
 
-def cascade(net: Any, by: str = "level") -> Cascade:
-    """Operators of a pandapower network, one for each area. Raises BadNetwork with all findings."""
+def cascade(net: Any, by: str = "level", more_rows: Mapping[str, MoreRows] | None = None) -> Cascade:
+    """Operators of a pandapower network, one for each area; `more_rows` by area, see `envelopes/outage_rows.py`.
+
+    Raises BadNetwork with all findings.
+    """
     areas = split(net, by)
     operators: dict[str, Operator] = {}
     for name in reversed(areas):  # those below first
         base, at = own_base(areas[name])
-        operators[name] = Operator(name, base, {child: Link(bus, operators[child]) for child, bus in at.items()})
+        links = {child: Link(bus, operators[child]) for child, bus in at.items()}
+        operators[name] = Operator(name, base, links, (more_rows or {}).get(name))
     return Cascade(areas, {name: operators[name] for name in areas})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,9 @@ from envelopes.interface import split
 from envelopes.operator import Link, Operator
 from envelopes.operator_messages import Answer, Ask, Grant, Malformed, Range, ReactiveBand, Refused, decode, encode, schema
 from envelopes.operator_process import Remote
+from envelopes.outage_rows import outage_rows
+from riskcheck.network import load
+from tests.grids import ring
 from tests.test_interface import village
 
 TOP = Range(1.0, 1.04)
@@ -186,3 +189,27 @@ def _environment() -> dict[str, str]:
     import os
 
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+
+
+# ------------------------------------------------------------------------------------------------------------ outages too
+
+
+def ring_of_feeders() -> object:
+    """The 20 kV ring of `tests/grids.py`'s kind: source at bus 0, plants at 1 and 2, line 1-2 of half the rating."""
+    net = ring()
+    net.bus["zone"] = "top"
+    return net
+
+
+def test_outage_rows_hold_the_ring_to_what_one_line_carries_alone() -> None:
+    """With 0-1 out everything of plant 1 passes 1-2, rated 0.5 MW."""
+    network = load(ring_of_feeders())
+    rows = outage_rows(network, 1.0)
+    assert (rows.slack / np.maximum(rows.coefficient.max(axis=1), 1e-9)).min() == pytest.approx(500_000, rel=1e-3)
+
+
+def test_an_operator_with_outage_rows_gives_less() -> None:
+    plain, careful = (cascade(ring_of_feeders(), "zone", more_rows=more) for more in (None, {"top": partial(outage_rows, share=0.9)}))
+    levels = [one.run()["top"].agreement.level for one in (plain, careful)]
+    assert levels[1] < levels[0]
+    assert max(max(pair) for pair in careful.envelopes_w().values()) <= 450_000
