@@ -11,9 +11,10 @@ fill is left out; so is everybody's sale that relieves none of the others. What 
 1. **OSQP** (`riskcheck/solver.py`): variables in units of their quantities, rows in units of their largest coefficient,
    regularised, bounds shrunk, time and iterations limited; rows join as they are broken. Then purchases are scaled down by one
    factor until no row is: sales alone are always secure. (One to one they are not, so there the next step begins with nothing.)
-2. **A vertex** (`riskcheck/vertex.py`): from that point, exact steps uphill. OSQP alone reaches 0.99 and splits what is worth the
-   same; the vertex is the optimum, and at equal welfare the earlier order's: prices carry a tilt by time (`TILT_MCT`, far below
-   any tick), so between two orders of one price the earlier is served first. The tilt also lets equal prices trade.
+2. **A vertex** (`riskcheck/vertex.py`): from that point, exact steps uphill; where it is far, in a large book in which many rows
+   bind, HiGHS goes there. OSQP alone reaches 0.99 and splits what is worth the same; the vertex is the optimum, and at equal welfare
+   the earlier order's: prices carry a tilt by time (`TILT_MCT`, far below any tick), so between two orders of one price the earlier
+   is served first. The tilt also lets equal prices trade.
 
 Then whole watts: orders of equal columns and side form one class, whose watts are dealt by price, then time. Purchases are
 rounded down and sales up, which no row can mind; float errors are paid for by purchases, watt by watt; what rounding took is
@@ -26,7 +27,7 @@ rest does, no joint trade is worth anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -52,7 +53,8 @@ WHOLE_BOOK_MAX = 500  # orders that OSQP looks at all together (0.1 s); with mor
 NEAR = 30  # orders that OSQP looks at where prices are known already: those that these prices leave nearest to a trade
 BROKEN = 2e-3  # of a row's largest term
 NEARLY = 0.02
-STEPS_PER_SIZE = 10
+STEPS_MAX = 300  # of the vertex; a book that needs more is finished by HiGHS, in a thirtieth of the time
+SECONDS_MAX = 5.0  # of HiGHS
 TILT_MCT = 0.01
 
 
@@ -105,24 +107,42 @@ def best(
     """The joint fills. `columns` [n_columns, n_rows], `residual` >= 0 [n_rows]; `class_of` [n_columns] where it is known already.
 
     `hint_mct` [n_rows]: prices of an earlier solution nearby; OSQP then looks only at what they leave open. Without OSQP the vertex is
-    sought from 0: the same optimum, later or sooner. No right both buys and sells: where that would be best, the side with fewer
-    watts is left out and the rest is solved again.
+    sought from 0: the same optimum, later or sooner. No right trades with itself: either
+    what it would is left out on both sides, or its smaller side at all and the rest is solved again, whichever is worth more.
     """
     known = classes(columns) if class_of is None else class_of
-    while True:
-        fills = _joint(columns, residual, offers, known, hint_mct, ask_osqp)
-        own = _own_sides(offers, fills.filled_w)
-        if not own.any():
-            return fills
-        offers = offers._replace(quantity_w=np.where(own, 0, offers.quantity_w))
+    fills = _joint(columns, residual, offers, known, hint_mct, ask_osqp)
+    own = _smaller_sides(offers, fills.filled_w)
+    if not own.any():
+        return fills
+    one_sided = offers._replace(quantity_w=np.where(own, 0, offers.quantity_w))
+    again = _netted(offers, _joint(columns, residual, one_sided, known, hint_mct, ask_osqp))
+    return max(_netted(offers, fills), again, key=lambda found: found.welfare_mct_w)
 
 
-def _own_sides(offers: Offers, filled_w: Watts) -> npt.NDArray[np.bool_]:
-    """The orders of the smaller side of each right that would trade with itself."""
+def _smaller_sides(offers: Offers, filled_w: Watts) -> npt.NDArray[np.bool_]:
+    """The orders of the side with fewer watts, of each right that would trade with itself."""
     bought = np.bincount(offers.column, np.where(offers.is_buy, filled_w, 0))
     sold = np.bincount(offers.column, np.where(offers.is_buy, 0, filled_w))
     is_both = ((bought > 0) & (sold > 0))[offers.column]
     return np.asarray(is_both & (offers.is_buy == (bought <= sold)[offers.column]))
+
+
+def _netted(offers: Offers, fills: Fills) -> Fills:
+    """Without what rights would trade with themselves: as many watts less on both sides, the worst prices first. Rows see no difference."""
+    filled = fills.filled_w.copy()
+    bought = np.bincount(offers.column, np.where(offers.is_buy, filled, 0)).astype(np.int64)
+    sold = np.bincount(offers.column, np.where(offers.is_buy, 0, filled)).astype(np.int64)
+    for column in np.flatnonzero((bought > 0) & (sold > 0)):
+        for is_buy in (True, False):
+            side = np.flatnonzero((offers.column == column) & (offers.is_buy == is_buy))
+            over = min(bought[column], sold[column])
+            for one in side[np.lexsort((-side, offers.price_mct[side] if is_buy else -offers.price_mct[side]))]:
+                less = min(over, filled[one])
+                filled[one] -= less
+                over -= less
+    signed = np.where(offers.is_buy, filled, -filled)
+    return replace(fills, filled_w=filled, welfare_mct_w=int(signed @ offers.price_mct))
 
 
 def _joint(
@@ -179,8 +199,21 @@ def _solved(program: _Program, hint_mct: Floats | None, ask_osqp: bool) -> tuple
     elif ask_osqp and len(program.kept) == len(program.room) and (hint_mct is not None or len(start) <= WHOLE_BOOK_MAX):
         hint = None if hint_mct is None else hint_mct[program.kept] / program.unit_mct
         start = _secured(program, _by_osqp(program, hint))
-    x, price, _ = climb(program.value, program.rows, program.room, program.high, start, STEPS_PER_SIZE * sum(program.rows.shape))
-    return x, price
+    x, price, steps = climb(program.value, program.rows, program.room, program.high, start, STEPS_MAX)
+    return _by_highs(program, x, price) if steps == STEPS_MAX else (x, price)
+
+
+def _by_highs(program: _Program, x: Floats, price: Floats) -> tuple[Floats, Floats]:
+    """The optimum of a large, degenerate book; what was there already where HiGHS has none in time."""
+    from scipy.optimize import linprog
+
+    bounds = np.column_stack([np.zeros(len(program.high)), program.high])
+    found = linprog(
+        -program.value, A_ub=program.rows, b_ub=program.room, bounds=bounds, method="highs", options={"time_limit": SECONDS_MAX}
+    )
+    if found.x is None or not np.isfinite(found.x).all():
+        return x, price
+    return np.clip(found.x, 0.0, program.high), np.maximum(-found.ineqlin.marginals, 0.0)
 
 
 def _by_osqp(program: _Program, hint: Floats | None) -> Floats:

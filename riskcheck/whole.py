@@ -1,7 +1,8 @@
 """From joint fills in floats to whole watts that no row minds, verified in integers. Knows classes of equal columns; no prices but order.
 
 Classes come in the order of merit, best price first. Where rates are free, purchases are rounded down and sales up: rows only gain.
-What is still broken (a float's error, or room that the program widened) is paid for by purchases, the last in merit first. Then
+What is still broken (a float's error, or room that the program widened) is paid for by the purchases that mend it with the fewest
+watts. Then
 what rounding took is given back: sales first, since it was added to them, then purchases, each as far as the rows have room.
 
 One to one, everything is rounded down, the longer side of each group is cut to the shorter, last in merit first, and while a
@@ -63,15 +64,18 @@ def _book(take: Watts, spare: Watts, change: int) -> None:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _lower(take: Watts, is_buy: Any, total: Watts, spare: Watts) -> None:
-    """Lowers purchases, the last in merit first, until no row is broken."""
+    """Lowers purchases until no row is broken: each time the one that mends its row with the fewest watts, the last in merit of equals."""
     for row in range(len(spare)):
-        for one in range(len(total) - 1, -1, -1):
-            if spare[row] >= 0:
-                break
-            if is_buy[one] and take[one, row] > 0:
-                less = min(total[one], -(spare[row] // take[one, row]))
-                _book(take[one], spare, -less)
-                total[one] -= less
+        while spare[row] < 0:
+            best, fewest = -1, 0
+            for one in range(len(total)):
+                if is_buy[one] and total[one] > 0 and take[one, row] > 0:
+                    needed = -(spare[row] // take[one, row])
+                    if best < 0 or needed <= fewest:
+                        best, fewest = one, needed
+            less = min(total[best], fewest)
+            _book(take[best], spare, -less)
+            total[best] -= less
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -115,7 +119,7 @@ def _balance(is_buy: Any, group: Indices, total: Watts) -> None:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _undo_pairs(take: Watts, is_buy: Any, group: Indices, total: Watts, spare: Watts) -> None:
     """While a row is broken, undoes part of the pair that takes most from it."""
-    while True:
+    while len(spare):
         row = spare.argmin()
         if spare[row] >= 0:
             return

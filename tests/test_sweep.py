@@ -197,7 +197,8 @@ def test_without_a_point_from_osqp_the_vertex_is_found_all_the_same(monkeypatch:
 
 
 def test_a_walk_that_is_cut_short_stays_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "STEPS_PER_SIZE", 0)
+    monkeypatch.setattr(sweep, "STEPS_MAX", 0)
+    monkeypatch.setattr(sweep, "_by_highs", lambda _program, x, price: (x, price))
     cols, residual, asked = random_book(3)
     assert (residual_after(cols, residual, asked, best(cols, residual, asked)) >= 0).all()
 
