@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from demo.blotter import Blotter
-from demo.homes import HomeModel, HomeState, fleet
+from demo.homes import HomeModel, HomeState, fleet, generator
 from demo.timetable import Announced, Clock, FleetResult, FleetSpec, HomeResult, HomeSpec, Moment, timetable
 from demo.trading import BLOCK_INTERVALS, Amendment, Block, Market, amend, car_block, display_w, wishes
 from exchange.commands import Direction
@@ -29,6 +29,7 @@ from gateway.link import LinkError
 from riskcheck.polytope import RowLabel
 
 CONNECTING_AT_ONCE = 8
+BLOCK_HOMES = 0.4  # of those with a car
 BLOCK_TURN = 1  # the second round: its interval's auction is over, and the two before are still open
 
 
@@ -59,6 +60,8 @@ class Resident:
         self.state = HomeState(model, spec.start_ms)
         self.blotter = Blotter()
         self.result = HomeResult(model.customer, model.kind)
+        self._asks_for_blocks = generator(spec.seed, f"{model.customer}/block").random() < BLOCK_HOMES
+        self._asked_from: set[int] = set()
         self.failsafe = Limits(model.failsafe_export_w, model.failsafe_import_w)
         self.client = Watcher(
             spec.host, spec.port, spec.area, home.customer, home.password, user=home.user or None, failsafe=self.failsafe,
@@ -104,7 +107,7 @@ class Resident:
             return
         market = Market(spec.lot_w, spec.tick_mct, spec.price_mct_max, moment.progress, await self._prices(moment.interval_ms))
         block = self._block(moment, market)
-        if block is not None and moment.turn == BLOCK_TURN:
+        if block is not None and block.interval_ms in self._asked_from:
             await self._ask_block(block)
         wanted = wishes(self.state, moment.interval_ms, spec.interval_ms, now_ms, self._limits, market)
         if block is not None or self.blotter.is_in_block(moment.interval_ms, spec.interval_ms):
@@ -113,11 +116,17 @@ class Resident:
             await self._ask(moment.interval_ms, amendment)
 
     def _block(self, moment: Moment, market: Market) -> Block | None:
-        """What its car will ask for, or asks for now, over this interval and those before it; meanwhile it bids for none alone."""
-        length, first_ms = self.spec.interval_ms, moment.interval_ms - (BLOCK_INTERVALS - 1) * self.spec.interval_ms
-        if moment.turn > BLOCK_TURN or first_ms < self.spec.start_ms or self.blotter.is_in_block(moment.interval_ms, length):
+        """What its car is going to ask for in this group of intervals, or asks for now; until then it bids for none of them alone."""
+        length, start_ms = self.spec.interval_ms, self.spec.start_ms
+        group = (moment.interval_ms - start_ms) // length // BLOCK_INTERVALS * BLOCK_INTERVALS
+        first_ms = start_ms + group * length
+        if not self._asks_for_blocks or first_ms in self._asked_from or group + BLOCK_INTERVALS > self.spec.intervals:
             return None
-        return car_block(self.state, first_ms, length, self._limits, market)
+        block = car_block(self.state, first_ms, length, self._limits, market)
+        is_time = moment.turn >= BLOCK_TURN and moment.interval_ms == first_ms + (BLOCK_INTERVALS - 1) * length
+        if block is not None and is_time:
+            self._asked_from.add(first_ms)
+        return block
 
     async def _prices(self, interval_ms: int) -> Mapping[Direction, int | None]:
         """The last own prices; a home with a car asks what a watt of its own import limit costs now."""

@@ -34,7 +34,7 @@ OFFERS_MCT = (400, 8_000, 30_000)  # an offer each for what is worth at most thi
 KNOWN_AT_GATE, KNOWN_HALVES_MS = 0.95, 90 * MINUTE_MS  # accuracy of a forecast, and the lead that halves it
 PRICE_MOVE, QUANTITY_MOVE_W = 0.04, 200  # smaller changes are not worth a message
 ICEBERG_W, SHOWN_W = 2_000, 500  # who sells so much shows so much of it at a time
-BLOCK_W_MIN, BLOCK_W = 500, 3_680  # 16 A single phase: half of what the charger can do, for certain
+BLOCK_W_MIN, BLOCK_W = 300, 2_300  # 10 A single phase, for certain
 BLOCK_INTERVALS = 3  # as many as are open for trading at once, early and late in their windows
 
 Levels = npt.NDArray[np.float64]

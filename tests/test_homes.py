@@ -370,7 +370,7 @@ def test_a_car_that_stays_and_lacks_limit_asks_for_three_intervals_or_none():
         asked.append(block)
     wanted = [block for block in asked if block is not None]
     assert wanted
-    assert all(500 <= block.quantity_w <= 14_000 - 1_500 and block.quantity_w % 10 == 0 and block.intervals == 3 for block in wanted)
+    assert all(300 <= block.quantity_w <= 14_000 - 1_500 and block.quantity_w % 10 == 0 and block.intervals == 3 for block in wanted)
 
 
 # --- timetable --------------------------------------------------------------------------------------------------------
