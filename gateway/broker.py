@@ -5,7 +5,7 @@ process with its holes closed (`amqtt_child`). A private broker listens on a fre
 in a directory that only its user can enter, has random passwords, and never outlives this process.
 
 The rules, on both: a customer writes its own `req`, and reads everything of its own and the public topics; its reader (an account
-beside it, for whoever reads along) writes `ask` and reads answers, drop copy and views; the operator writes and reads `op`; the
+beside it, for whoever reads along) writes `ask` and reads answers, limits, drop copy and views; the operator writes and reads `op`; the
 exchange may do everything below `limex/v1`. The client id is the account's name whatever a client says, so that a customer has one
 connection at a time and nobody can take over another's. Subscribing to more is granted and delivers nothing. A configured broker
 is its operator's: `access_rules` says in mosquitto's language what to give it.
@@ -179,8 +179,9 @@ def access(area: str, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return (topics.request(area, name),), (*private, *_read_along(area, name), *public)
 
 
-def _read_along(area: str, customer: str) -> tuple[str, str]:
-    return topics.drop(area, customer), topics.views(area, customer)
+def _read_along(area: str, customer: str) -> tuple[str, ...]:
+    devices = (*topics.plain(area, customer), topics.csip(area, customer), topics.csip_default(area, customer))
+    return (*devices, topics.drop(area, customer), topics.views(area, customer))
 
 
 def access_rules(area: str, names: Iterable[str]) -> str:

@@ -88,7 +88,10 @@ class Gateway:
 
     def release(self, batch: Batch) -> None:
         """For the node to call, in the event loop, with each durable batch."""
-        self._send(self.session.route(batch.commands, batch.events, self._market_ms()))
+        market_ms = self._market_ms()
+        messages = self.session.route(batch.commands, batch.events, market_ms)
+        self._send(self.session.outlets.falls(market_ms))
+        self._send(messages)
         self._unconfirmed.append((batch.number, self.link.sent))
         if self.session.glance.is_waited_for:
             self._look()
@@ -129,6 +132,7 @@ class Gateway:
 
     async def _leave(self) -> None:
         """Ends the tasks; an error that ended one of them before is raised."""
+        self._send(self.session.outlets.render(self._market_ms()))
         self._send(self.session.marketdata.render())
         self._confirm()
         await end(self._tasks)
@@ -180,6 +184,7 @@ class Gateway:
                 continue  # we cannot hear anyone: nobody is to blame for silence
             for command in self.session.silent(_elapsed_ms()):
                 self._node.submit(command)
+            self._send(self.session.outlets.render(self._market_ms()))
             self._send(self.session.marketdata.render())
             self._price()
             self._look()

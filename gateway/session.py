@@ -34,6 +34,7 @@ from gateway.marketdata import MarketData
 from gateway.message import Message
 from gateway.mirror import Mirror, MirroredArea, Resting
 from gateway.operator import OperatorDesk
+from gateway.outlets import Outlets
 from gateway.rate import Bucket
 from gateway.reports import private
 
@@ -84,6 +85,7 @@ class Session:
         self.marketdata = MarketData(self.mirror)
         self.glance = Glance(self.mirror, self.marketdata.updates)
         self.operator = OperatorDesk(self.mirror)
+        self.outlets = Outlets(self.mirror)
         self._dropcopy = DropCopy(boot)
         self.counts: Counter[str] = Counter()
         self._boot = boot
@@ -200,7 +202,7 @@ class Session:
         report in order; the other changed envelopes. So limits fall before anything else is told, and rise after it.
 
         A batch that the mirror already knows (released again after a restart) gives its reports once more, same sequences and all.
-        Public books are not in it: `marketdata.render` conflates them over batches.
+        Public books are not in it, nor what devices read beside the envelope: `marketdata` and `outlets` conflate them over batches.
         """
         reports: list[Message] = []
         lowered: dict[tuple[str, str], None] = {}
@@ -217,6 +219,7 @@ class Session:
             reports += self.operator.answer(command, derived)
         devices = [message for area in areas for message in self._devices(area, market_ms)]
         others = [holder for holder in changed if holder not in lowered]
+        self.outlets.mark(lowered, others)
         return self._envelopes(lowered, market_ms) + devices + reports + self._envelopes(others, market_ms)
 
     def _fold(self, command: Command, event: Event) -> None:
@@ -269,8 +272,9 @@ class Session:
         """Everything that a broker should retain, for a broker that may have forgotten it."""
         self.marketdata.mark_all()
         self.glance.mark_all()
+        self.outlets.mark_all()
         names = [(area, customer) for area, mirrored in self.mirror.areas.items() for customer in mirrored.position]
-        return self._envelopes(names, market_ms) + self._set_devices(market_ms) + self.marketdata.render()
+        return self._envelopes(names, market_ms) + self.outlets.render(market_ms) + self._set_devices(market_ms) + self.marketdata.render()
 
     def _set_devices(self, market_ms: int) -> list[Message]:
         """The areas in which a device is set; one that is no longer is told when the batch that ended it is released."""

@@ -4,7 +4,9 @@
     limex/v1/{area}/c/{customer}/rsp         exchange -> customer   QoS 1, private
     limex/v1/{area}/c/{customer}/envelope    exchange -> customer   QoS 1, private, retained
     limex/v1/{area}/c/{customer}/device      exchange -> customer   QoS 1, private, retained
-    limex/v1/{area}/c/{customer}/drop        exchange -> customer and its reader   QoS 1, private
+    limex/v1/{area}/c/{customer}/limit/{name}, next/{name}, failsafe/{name}, csip, csip/default
+                                             exchange -> customer and its reader   QoS 1, private, retained
+    limex/v1/{area}/c/{customer}/drop        the same, not retained
     limex/v1/{area}/c/{customer}/view/{interval}/{direction}   the same, retained
     limex/v1/{area}/c/{customer}/ask         reader -> exchange     QoS 1: questions that change nothing
     limex/v1/{area}/c/{customer}/told        exchange -> reader     QoS 1, private
@@ -83,6 +85,24 @@ def envelope(area: str, customer: str) -> str:
 
 def device(area: str, customer: str) -> str:
     return f"{ROOT}/{area}/c/{customer}/device"
+
+
+def of_customer(area: str, customer: str, name: str) -> str:
+    """A plain number's topic, by its name below the customer's (`plain`)."""
+    return f"{ROOT}/{area}/c/{customer}/{name}"
+
+
+def plain(area: str, customer: str) -> tuple[str, ...]:
+    """The filters of all plain numbers of one customer."""
+    return tuple(of_customer(area, customer, f"{when}/+") for when in ("limit", "next", "failsafe"))
+
+
+def csip(area: str, customer: str) -> str:
+    return f"{ROOT}/{area}/c/{customer}/csip"
+
+
+def csip_default(area: str, customer: str) -> str:
+    return f"{ROOT}/{area}/c/{customer}/csip/default"
 
 
 def drop(area: str, customer: str) -> str:
