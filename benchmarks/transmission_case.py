@@ -143,22 +143,22 @@ class Decoupled:
 
     def solve(self, injection_mva: Complexes) -> Complexes:
         """Voltages [n_buses, batch]; NaN where the iteration does not settle. Injections [n_buses, batch] of all but the slack."""
-        v = np.repeat(self.start[:, None], injection_mva.shape[1], axis=1)
+        v: Complexes = np.repeat(self.start[:, None], injection_mva.shape[1], axis=1)
         target = injection_mva / self.base_mva
         for _ in range(ITERATIONS_MAX):
             angle, size = np.angle(v), np.abs(v)
             short = (target - v * np.conj(self.y @ v)) / size
             angle[self.angles] += self._p @ short.real[self.angles]
-            v = size * np.exp(1j * angle)
+            v = np.asarray(size * np.exp(1j * angle), dtype=np.complex128)
             short = (target - v * np.conj(self.y @ v)) / size
             size[self.magnitudes] += self._q.solve(np.ascontiguousarray(short.imag[self.magnitudes]))
-            v = size * np.exp(1j * angle)
+            v = np.asarray(size * np.exp(1j * angle), dtype=np.complex128)
             left = target - v * np.conj(self.y @ v)
             worst = np.maximum(np.abs(left.real[self.angles]).max(axis=0), np.abs(left.imag[self.magnitudes]).max(axis=0))
             if not (worst > MISMATCH_PU).any():
                 break
-        v[:, ~(worst <= MISMATCH_PU)] = np.nan
-        return v
+        v[:, ~(worst <= MISMATCH_PU)] = complex(np.nan)
+        return np.asarray(v, dtype=np.complex128)
 
     def powers_mva(self, v: Complexes) -> Complexes:
         """Power into every branch at both of its ends [2, n_kept, batch]."""

@@ -173,6 +173,7 @@ def test_two_operators_in_two_processes_come_to_what_one_process_does(tmp_path: 
     assert isinstance(below.send(Ask(operator="lv0", level=0.1)), Refused)
 
 
+@pytest.mark.slow
 def test_a_process_answers_lines_and_refuses_what_is_none(tmp_path: Path) -> None:
     areas = split(village(feeders=1), "zone")
     for name, area in areas.items():
