@@ -43,7 +43,7 @@ ITERATIONS_MAX = 60
 MISMATCH_PU = 1e-6
 BATCH = 512
 ROUNDS_MAX, SEARCHED, SPARE = 6, 6_000, 0.02
-PEGASE_CAPS = 0.5
+PEGASE_CAPS = 0.2
 
 
 @dataclass(frozen=True, eq=False)
