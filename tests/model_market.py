@@ -65,6 +65,10 @@ class Order(msgspec.Struct, eq=False):
     def show(self) -> None:
         self.shown_w = min(self.open_w, self.display_w) if self.display_w else self.open_w
 
+    def stands_in(self, books: tuple[str, ...]) -> bool:
+        """The operator's orders stand in no book."""
+        return self.row is None and self.direction in books
+
     def rank(self) -> tuple[int, int]:
         """Better price first, then earlier arrival."""
         return (-self.price_mct if self.side == "buy" else self.price_mct, self.arrival)

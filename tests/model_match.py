@@ -46,7 +46,7 @@ class Scene:
         self.is_one_to_one = area.settings.matching == "one_to_one"
         self.residual = interval.residual()
         self.arrivals = interval.arrivals
-        self.stands = [Stand(o, o.open_w, o.shown_w, o.arrival) for o in interval.orders if o.direction not in closed]
+        self.stands = [Stand(o, o.open_w, o.shown_w, o.arrival) for o in interval.orders if not o.stands_in(closed)]
 
     # who stands first
 

@@ -214,7 +214,7 @@ class Trading:
         while interval.marked and self._trades(area, interval):
             closed = self._closed(area, interval)
             lines = [interval.in_line(right, "buy") for right in interval.marked]
-            firsts = [line[0] for line in lines if line and line[0].direction not in closed]
+            firsts = [line[0] for line in lines if line and not line[0].stands_in(closed)]
             if not firsts:
                 break
             right = min(firsts, key=Order.rank).right

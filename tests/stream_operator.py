@@ -111,7 +111,7 @@ class OperatorStream:
         area, random = self._area(), self.random
         interval = random.choice(list(area.intervals.values()))
         moves = MOVES[interval.phase]
-        if not moves or (interval.phase in ("continuous", "auction") and random.random() < 0.6):
+        if not moves or (interval.phase in ("continuous", "auction") and random.random() < 0.8):
             return None
         return c.EnterPhase(area.name, interval.start_ms, random.choice(moves), "the day's plan")
 

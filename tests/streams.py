@@ -13,6 +13,7 @@ import msgspec
 
 from exchange import commands as c
 from tests.model import Model
+from tests.model_market import Area, Interval
 from tests.stream_areas import MIDDLE_MCT, SETTINGS, TERMS, rows_of, too_tight
 from tests.stream_operator import OperatorStream
 from tests.stream_proposals import proposal
@@ -63,21 +64,44 @@ class Stream(OperatorStream):
     def place(self) -> c.Place:
         area, random = self._area(), self.random
         settings, lot = area.settings, area.settings.lot_w
-        interval, direction = random.choice(self._open_intervals(area.name)), random.choice(("export", "import"))
+        interval, direction = self._busy_interval(area), random.choice(("export", "import"))
+        customer, side = random.choice(area.terms).customer, random.choice(("buy", "sell"))
         reach = 6 if settings.matching == "one_to_one" else random.choice((6, 6, 70))
         price = MIDDLE_MCT[area.name] + settings.tick_mct * random.randint(-reach, reach)
         if random.random() < 0.03:
             price = random.choice((settings.price_mct_min, settings.price_mct_max))
         price = min(settings.price_mct_max, max(settings.price_mct_min, price))
         quantity = lot * random.randint(1, (600 if random.random() < 0.7 else 3_000) // lot)
+        if random.random() < 0.85:
+            side, quantity = self._fitting(area, interval, customer, direction, side, quantity)
         force = random.choices(("gate", "until", "ioc", "fok"), (60, 12, 14, 14))[0]
         display = 0
         if force in ("gate", "until") and random.random() < 0.2:
             display = lot * random.randint(1, quantity // lot)
         return c.Place(
-            area.name, random.choice(area.terms).customer, self._id(), interval.start_ms, direction, random.choice(("buy", "sell")),
-            quantity, price, force, self.model.now_ms + random.randint(1, 4_000), display,
+            area.name, customer, self._id(), interval.start_ms, direction, side, quantity, price, force,
+            self.model.now_ms + random.randint(1, 4_000), display,
         )  # fmt: skip
+
+    def _busy_interval(self, area: Area) -> Interval:
+        """Mostly one that trades."""
+        there = self._open_intervals(area.name)
+        trading = [interval for interval in there if self.model._trades(area, interval)]
+        return self.random.choice(trading if trading and self.random.random() < 0.85 else there)
+
+    @staticmethod
+    def _fitting(area: Area, interval: Interval, customer: str, direction: str, side: c.Side, quantity: int) -> tuple[c.Side, int]:
+        """No more than may still be sold or bought; the other side where that is nothing."""
+        owner, lot = area.owner(customer), area.settings.lot_w
+        assert owner is not None
+        right, (failsafe, rating) = area.right(owner, direction), area.limits(owner, direction)
+        held = interval.holding()[right]
+        free: dict[c.Side, int] = {
+            "sell": held - area.reserved(interval, right, "sell") - failsafe, "buy": rating - held - area.reserved(interval, right, "buy"),
+        }  # fmt: skip
+        if free[side] < lot:
+            side = "buy" if side == "sell" else "sell"
+        return side, max(lot, min(quantity, free[side] // lot * lot))
 
     def block(self) -> c.Place:
         """Of two or three intervals where there are so many, small and at a price that others accept now and then."""

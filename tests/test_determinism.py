@@ -1,4 +1,5 @@
-"""The same commands give the same events, byte for byte: in another process, under another hash seed, after any restart."""
+"""The same commands give the same events, byte for byte: in another process, under another hash seed, in other batches, from the
+start and from every snapshot, whatever came before it."""
 
 from __future__ import annotations
 
@@ -9,37 +10,42 @@ import sys
 from functools import cache
 from random import Random
 
-import msgspec
 import pytest
 
-from exchange import commands as c
+from exchange.codec import decode_command, encode_command, encode_events
+from exchange.commands import Command
 from exchange.engine import Engine
+from exchange.recovery import run_batch
 from exchange.snapshot import dump, load
 from tests.model import Model
 from tests.streams import Stream
 
-COMMANDS = 2_000
+COMMANDS = 3_000
 
 
 @cache
-def commands(seed: int) -> tuple[c.Command, ...]:
-    model, given = Model(), []
+def journal(seed: int) -> tuple[bytes, ...]:
+    """Commands as they are stored."""
+    model, stored = Model(), []
     stream = Stream(model, Random(seed))
     for _ in range(COMMANDS):
-        given.append(stream.next())
-        model.apply(given[-1])
-    return tuple(given)
+        command = stream.next()
+        stored.append(encode_command(command))
+        model.apply(command)
+    return tuple(stored)
 
 
-def digest(seed: int, restart_every: int = 0) -> str:
-    engine, told = Engine(), hashlib.sha256()
-    for number, command in enumerate(commands(seed), start=1):
-        for event in engine.apply(command):
-            told.update(msgspec.msgpack.encode(event))
-        if restart_every and number % restart_every == 0:
-            engine = load(dump(engine))
-    told.update(dump(engine))
-    return told.hexdigest()
+def told(engine: Engine, commands: tuple[Command, ...]) -> bytes:
+    return b"".join(encode_events(tuple(engine.apply(command))) for command in commands)
+
+
+def decoded(seed: int) -> tuple[Command, ...]:
+    return tuple(map(decode_command, journal(seed)))
+
+
+def digest(seed: int) -> str:
+    engine = Engine()
+    return hashlib.sha256(told(engine, decoded(seed)) + dump(engine)).hexdigest()
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "4242"])
@@ -50,6 +56,44 @@ def test_another_process_and_another_hash_seed_change_no_byte(hash_seed: str) ->
     assert finished.stdout.strip() == digest(5)
 
 
-@pytest.mark.parametrize("every", [31, 1_111])
-def test_a_restart_from_a_snapshot_changes_no_byte_of_what_follows(every: int) -> None:
-    assert digest(6, every) == digest(6)
+def in_batches(seed: int, sizes: list[int]) -> tuple[bytes, bytes]:
+    """All events and the last state, decided in batches of these sizes in turn."""
+    engine, commands, previous, events, at = Engine(), decoded(seed), b"", b"", 0
+    while at < len(commands):
+        size = sizes[at % len(sizes)]
+        batch = run_batch(engine, at, 0, commands[at : at + size], previous)
+        events += b"".join(map(encode_events, batch.events))
+        previous, at = batch.digest, at + size
+    return events, dump(engine)
+
+
+@pytest.mark.parametrize("sizes", [[7], [1, 50, 3, 1_000], [COMMANDS]], ids=str)
+def test_other_batches_change_no_byte(sizes: list[int]) -> None:
+    assert in_batches(6, sizes) == in_batches(6, [1])
+
+
+def test_from_every_snapshot_the_rest_is_told_the_same() -> None:
+    """A snapshot after every 60th command: what follows, and the state that it ends in, are those of the run from the start."""
+    engine, commands = Engine(), decoded(6)
+    snapshots, pieces = [dump(engine)], []
+    for part in _parts(commands, 60):
+        pieces.append(told(engine, part))
+        snapshots.append(dump(engine))
+    for number, part in enumerate(_parts(commands, 60)):
+        again = load(snapshots[number])
+        assert dump(again) == snapshots[number]
+        assert told(again, part) == pieces[number]
+        assert dump(again) == snapshots[number + 1]
+
+
+def _parts(commands: tuple[Command, ...], size: int) -> list[tuple[Command, ...]]:
+    return [commands[at : at + size] for at in range(0, len(commands), size)]
+
+
+@pytest.mark.parametrize("at", [700, 1_500, 2_400])
+def test_a_run_from_a_snapshot_never_comes_away_from_the_run_from_the_start(at: int) -> None:
+    engine, commands = Engine(), decoded(7)
+    told(engine, commands[:at])
+    again = load(dump(engine))
+    assert told(again, commands[at:]) == told(engine, commands[at:])
+    assert dump(again) == dump(engine)
