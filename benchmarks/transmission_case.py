@@ -163,7 +163,7 @@ class Decoupled:
     def powers_mva(self, v: Complexes) -> Complexes:
         """Power into every branch at both of its ends [2, n_kept, batch]."""
         pairs = zip(self.ends, (self.y_from, self.y_to), strict=True)
-        return np.array([v[at] * np.conj(y @ v) for at, y in pairs]) * self.base_mva
+        return np.array([v[at] * np.conj(y @ v) * self.base_mva for at, y in pairs], dtype=np.complex128)
 
 
 def sampled(case: Case, limits_w: Floats, samples: int, seed: int, tell: Callable[[float], None]) -> Found:
