@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+RULES = ("max_min", "proportional", "total", "equal")
+ORDERS = ("together", "export_first", "import_first")
 FIELDS = ("area", "interval", "passive", "low_w", "high_w")
 POWER_W_MAX = 2**31 - 1
 
@@ -63,42 +65,60 @@ def read_areas(path: Path) -> list[AreaSource]:
         raise BadInputsError(path, [str(error)]) from error
     names = [source.name for source in given]
     problems = [f"area {name} stands twice" for position, name in enumerate(names) if name in names[:position]]
-    problems += [f"area name {name!r} is not 1 to 64 letters, digits and ._:-" for name in names if not _is_name(name)]
+    problems += [f"area name {name!r} is not 1 to 64 letters, digits and ._-" for name in names if not _is_name(name)]
+    problems += [f"area {one.name}: {what}" for one in given for what in _unknown(one)]
     if problems or not given:
         raise BadInputsError(path, problems or ["it names no area: add [[area]] with name and network"])
-    folder = path.parent
-    return [msgspec.structs.replace(source, network=_beside(folder, source.network)) for source in given]
+    return [_located(source, path.parent) for source in given]
 
 
 def _is_name(name: str) -> bool:
-    return 0 < len(name) <= 64 and all(letter.isascii() and (letter.isalnum() or letter in "._:-") for letter in name)
+    """A topic's level, and a folder that is none of `.` and `..`."""
+    return (
+        0 < len(name) <= 64 and all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name) and bool(name.strip("."))
+    )
 
 
-def _beside(folder: Path, network: str) -> str:
-    """A relative path is one from the file that names it."""
-    beside = folder / network
-    return str(beside.resolve()) if network.endswith(".json") and beside.exists() else network
+def _unknown(source: AreaSource) -> Iterator[str]:
+    if source.rule not in RULES:
+        yield f"no rule {source.rule!r}; there are {', '.join(RULES)}"
+    if source.order not in ORDERS:
+        yield f"no order {source.order!r}; there are {', '.join(ORDERS)}"
+
+
+def _located(source: AreaSource, folder: Path) -> AreaSource:
+    return msgspec.structs.replace(source, network=_beside(folder, source.network), weights=_beside(folder, source.weights))
+
+
+def _beside(folder: Path, name: str) -> str:
+    """A relative path of a file is one from the file that names it."""
+    beside = folder / name
+    return str(beside.resolve()) if beside.is_file() else name
 
 
 def read_forecasts(path: Path, areas: list[str]) -> dict[Key, tuple[Forecast, ...]]:
     """Ranges by area and interval. Raises BadInputsError, and OSError where the file cannot be read."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as opened:
+            return _read_forecasts(path, csv.DictReader(opened), areas)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInputsError(path, [f"it is no CSV file: {error}"]) from error
+
+
+def _read_forecasts(path: Path, reader: csv.DictReader[str], areas: list[str]) -> dict[Key, tuple[Forecast, ...]]:
     found: dict[Key, dict[str, Forecast]] = {}
     problems: list[str] = []
-    with path.open(newline="", encoding="utf-8-sig") as opened:
-        reader = csv.DictReader(opened)
-        if tuple(reader.fieldnames or ()) != FIELDS:
-            raise BadInputsError(path, [f"its first line must be {','.join(FIELDS)}"])
-        for row in reader:
-            line = reader.line_num
-            wrong = list(_wrong(row, areas))
-            if wrong:
-                problems += [f"line {line}: {what}" for what in wrong]
-                continue
-            key = Key(row["area"], instant_ms(row["interval"]))
-            ranges = found.setdefault(key, {})
-            if row["passive"] in ranges:
-                problems.append(f"line {line}: {row['passive']} stands twice in this interval")
-            ranges[row["passive"]] = Forecast(row["passive"], int(row["low_w"]), int(row["high_w"]))
+    if tuple(reader.fieldnames or ()) != FIELDS:
+        raise BadInputsError(path, [f"its first line must be {','.join(FIELDS)}"])
+    for row in reader:
+        wrong = list(_wrong(row, areas))
+        if wrong:
+            problems += [f"line {reader.line_num}: {what}" for what in wrong]
+            continue
+        ranges = found.setdefault(Key(row["area"], instant_ms(row["interval"])), {})
+        if row["passive"] in ranges:
+            problems.append(f"line {reader.line_num}: {row['passive']} stands twice in this interval")
+        ranges[row["passive"]] = Forecast(row["passive"], int(row["low_w"]), int(row["high_w"]))
     if problems:
         raise BadInputsError(path, problems)
     return {key: tuple(ranges[name] for name in sorted(ranges)) for key, ranges in found.items()}

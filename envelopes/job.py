@@ -5,7 +5,7 @@ cluster (`cluster` extra) for more machines. What comes back is kept at once in 
 where it stopped, and a result is made again only when its inputs (network, forecasts, rule) have changed.
 
     {out}/{area}/{interval start}.json     the outcome: envelopes, or why there are none
-    {out}/{area}/{rows hash}.rows          the rows that they are secure in
+    {out}/{area}/{rows hash}.rows          the rows that they are secure in; forgotten with the last outcome that names them
 
 One area's failure does not stop the others. Its outcome says why and what its customers keep: the last envelopes that were secure for this
 interval, or else the failsafe. A worker that dies takes its piece with it; the piece is tried again, alone, and fails by itself only if it
@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 PIECE_INTERVALS = 24
 TRIES = 2
+ROWS_KEPT_S = 3600.0
 FORMAT = 1
 
 
@@ -38,7 +40,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """Envelopes of one area in one interval, in the order of `customers`.
 
     `keeps` says what is in force: these envelopes (`new`), those of an earlier outcome (`last`), or the `failsafe`, when `problem`
-    says why there are no new ones. `inputs_hash` covers whatever the envelopes were made from.
+    says why there are no new ones. `inputs_hash` covers whatever the envelopes were made from. `network_hash` is that of the network as
+    its file has it, and `forecasts` are the ranges that took the place of the file's.
     """
 
     area: str
@@ -51,6 +54,8 @@ class Outcome(msgspec.Struct, frozen=True):
     rows_hash: str = ""
     smallest_w: int = 0
     problem: str = ""
+    network_hash: str = ""
+    forecasts: tuple[Forecast, ...] = ()
     format: int = FORMAT
 
 
@@ -76,7 +81,7 @@ def solve(piece: Piece) -> list[Done]:
     try:
         network = load(piece.source.network)
     except (BadNetwork, ValueError, OSError) as error:
-        return [_failed(piece.source.name, *interval, str(error)) for interval in piece.intervals]
+        return _all_failed(piece, str(error))
     known: dict[tuple[Forecast, ...], Done] = {}
     done = []
     for interval_ms, forecasts, inputs_hash in piece.intervals:
@@ -105,6 +110,7 @@ def _solve(source: AreaSource, network: Network, interval_ms: int, forecasts: tu
         source.name, interval_ms, inputs_hash, "new", tuple(customer.id for customer in network.customers),
         tuple(map(int, ready.allocation.export_w)), tuple(map(int, ready.allocation.import_w)), ready.rows.content_hash,
         int(limits[forecast.caps_w() > 0].min()) if (forecast.caps_w() > 0).any() else 0,
+        network_hash=network.content_hash, forecasts=forecasts,
     )  # fmt: skip
     return Done(outcome, ready.rows.to_bytes())
 
@@ -167,6 +173,24 @@ class Store:
     def intervals(self, area: str) -> list[int]:
         """Starts of the intervals that have an outcome."""
         return sorted(int(path.stem) for path in (self.folder / area).glob("*.json") if path.stem.isdigit())
+
+    def changed_ns(self, key: Key) -> int:
+        """When the outcome was written, on the file system's clock; 0 where there is none."""
+        try:
+            return self._path(key).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def forget(self, area: str, before_ms: int) -> None:
+        """Outcomes of intervals that began before, and rows that no outcome has named for a while: somebody may be about to read them."""
+        for start_ms in self.intervals(area):
+            if start_ms < before_ms:
+                self._path(Key(area, start_ms)).unlink(missing_ok=True)
+        outcomes = (self.outcome(Key(area, start_ms)) for start_ms in self.intervals(area))
+        named = {outcome.rows_hash for outcome in outcomes if outcome is not None}
+        for path in (self.folder / area).glob("*.rows"):
+            if path.stem not in named and time.time() - path.stat().st_mtime > ROWS_KEPT_S:
+                path.unlink(missing_ok=True)
 
     def _path(self, key: Key) -> Path:
         return self.folder / key.area / f"{key.interval_ms}.json"
@@ -237,26 +261,41 @@ def _round(pool: Executor, waiting: Sequence[Piece], store: Store, kept: list[Ou
             futures[pool.submit(solve, piece)] = piece
         except BrokenExecutor:
             lost.append(piece)
-    for number, future in enumerate(as_completed(futures), start=1):
-        piece = futures[future]
-        if _is_lost(future.exception()):
-            lost.append(piece)
-            continue
-        kept += [store.keep(done) for done in future.result()]
-        if progress is not None:
-            progress(f"{piece.source.name} is done", (of - len(waiting) + number) / of)
+    try:
+        for number, future in enumerate(as_completed(futures), start=1):
+            piece = futures[future]
+            done = _result(future, piece)
+            if done is None:
+                lost.append(piece)
+                continue
+            kept += [store.keep(one) for one in done]
+            if progress is not None:
+                progress(f"{piece.source.name} is done", (of - len(waiting) + number) / of)
+    except BaseException:  # an interrupt: what has come back is kept, the rest is not waited for
+        for future in futures:
+            future.cancel()
+        raise
     return lost
 
 
-def _is_lost(error: BaseException | None) -> bool:
-    """Whether a worker died; Dask says so with an exception of its own."""
-    return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
+def _result(future: Future[list[Done]], piece: Piece) -> list[Done] | None:
+    """None where a worker died; Dask says so with an exception of its own. What nobody foresaw is a failure of this piece alone."""
+    try:
+        return future.result()
+    except (BrokenExecutor, CancelledError):
+        return None
+    except Exception as error:  # noqa: BLE001  one area must not stop the others
+        if type(error).__name__ == "KilledWorker":
+            return None
+        return _all_failed(piece, f"it ended unexpectedly: {type(error).__name__}: {error}")
 
 
 def _alone(piece: Piece, executor: Callable[[], Executor], store: Store) -> list[Outcome]:
     """A piece in a pool of its own: if it kills that worker too, it has failed."""
     with executor() as pool:
-        future = pool.submit(solve, piece)
-        if not _is_lost(future.exception()):
-            return [store.keep(done) for done in future.result()]
-    return [store.keep(_failed(piece.source.name, *interval, "its worker died while it was solved")) for interval in piece.intervals]
+        done = _result(pool.submit(solve, piece), piece)
+    return [store.keep(one) for one in done or _all_failed(piece, "its worker died while it was solved")]
+
+
+def _all_failed(piece: Piece, problem: str) -> list[Done]:
+    return [_failed(piece.source.name, *interval, problem) for interval in piece.intervals]

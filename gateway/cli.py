@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from gateway import commands_hand, commands_market, commands_network
+from gateway import commands_hand, commands_market, commands_network, commands_refresh
 from gateway.arguments import BAD_INPUT, INTERRUPTED, NO, OK, SURROUNDINGS, OutputError, UsageError
 from replay import cli as commands_replay
 
@@ -88,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     network.envelopes_options(command("envelopes", network.run_envelopes, network.ENVELOPES_TEXT, envelopes))
     certify = "limex certify ieee-european-lv envelopes.json --effort full"
     network.certify_options(command("certify", network.run_certify, network.CERTIFY_TEXT, certify))
+    refresh = "limex refresh areas.toml --forecasts forecasts.csv --out refreshed --every 15"
+    commands_refresh.refresh_options(command("refresh", commands_refresh.run_refresh, commands_refresh.REFRESH_TEXT, refresh))
     commands_replay.add_parsers(commands)
     command("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")
     return parser

@@ -17,6 +17,7 @@ from envelopes import job
 from envelopes.forecasts import AreaSource, BadInputsError, Forecast, Key, read_areas, read_forecasts
 from envelopes.job import Piece, Store, pieces, run
 from envelopes.pools import NoClusterError, cluster, processes
+from riskcheck.network import load
 
 QUARTER = 900_000
 STARTS = [QUARTER * number for number in range(3)]
@@ -92,6 +93,38 @@ def test_a_network_that_cannot_be_read_is_a_failure_of_its_area(tmp_path: Path) 
     (outcome,) = run(pieces([broken], {}, STARTS[:1], store), threads, store)
     assert outcome.keeps == "failsafe"
     assert "broken.json" in outcome.problem
+
+
+def test_what_nobody_foresaw_is_a_failure_of_its_piece(source: AreaSource, tmp_path: Path) -> None:
+    store = Store(tmp_path / "out")
+    Forked.task = fall_over
+    (outcome,) = run(pieces([source], {}, STARTS[:1], store), Forked, store)
+    assert (outcome.keeps, outcome.problem) == ("failsafe", "it ended unexpectedly: ZeroDivisionError: division by zero")
+
+
+def fall_over(_piece: Piece) -> list[job.Done]:
+    raise ZeroDivisionError("division by zero")
+
+
+def test_an_outcome_says_which_network_and_forecasts_it_is_for(source: AreaSource, tmp_path: Path) -> None:
+    store = Store(tmp_path / "out")
+    ranges = (Forecast(passive_of(source), -1_500, 0),)
+    (outcome,) = run(pieces([source], {Key("street", 0): ranges}, STARTS[:1], store), threads, store)
+    assert (outcome.network_hash, outcome.forecasts) == (load(source.network).content_hash, ranges)
+
+
+def test_what_is_over_is_forgotten_with_rows_that_nobody_names(source: AreaSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "out")
+    forecasts = {Key("street", 0): (Forecast(passive_of(source), -20_000, 0),)}
+    first, second = run(pieces([source], forecasts, STARTS[:2], store), threads, store)
+    store.forget("street", QUARTER)
+    assert store.intervals("street") == [QUARTER]
+    assert store.rows("street", first.rows_hash), "somebody may be about to read them"
+    monkeypatch.setattr("envelopes.job.ROWS_KEPT_S", -1.0)
+    store.forget("street", QUARTER)
+    assert store.rows("street", second.rows_hash)
+    with pytest.raises(FileNotFoundError):
+        store.rows("street", first.rows_hash)
 
 
 def test_a_forecast_for_an_unknown_passive_is_named(source: AreaSource, tmp_path: Path) -> None:
@@ -173,6 +206,12 @@ def test_all_mistakes_of_the_inputs_are_named_with_their_line(tmp_path: Path) ->
     )
     with pytest.raises(BadInputsError, match=r"(?s)area x stands twice.*'a b' is not"):
         read_areas(areas)
+    areas.write_text('[[area]]\nname = ".."\nnetwork = "cigre-lv"\nrule = "fair"\norder = "first"\n')
+    with pytest.raises(BadInputsError, match=r"(?s)'..' is not.*no rule 'fair'; there are max_min.*no order 'first'; there are together"):
+        read_areas(areas)
+    forecasts.write_bytes(b"\xff\xfe")
+    with pytest.raises(BadInputsError, match="it is no CSV file"):
+        read_forecasts(forecasts, ["x"])
     lines = [
         "area,interval,passive,low_w,high_w",
         "x,12:00,load 1,0,5",
@@ -194,8 +233,6 @@ def test_times_with_a_zone_and_milliseconds_name_the_same_interval(tmp_path: Pat
 
 
 def passive_of(source: AreaSource) -> str:
-    from riskcheck.network import load
-
     (passive,) = load(source.network).passives
     return passive.id
 
