@@ -31,6 +31,11 @@ def test_a_small_demo_keeps_every_promise_and_writes_its_report(tmp_path: Path, 
     assert summary["requests"]["lost"] == 0
     assert all(certificate["violations"] == 0 for certificate in summary["certificates"])
     assert len(summary["certificates"]) == 3
+    assert [auction["opening"] for auction in summary["auctions"]].count(True) == 2
+    assert summary["settlement"]["intervals"] == 2
+    assert summary["settlement"]["sum_mct"] == 0
+    assert "resumed: the fuse is sound" in summary["operator"]["moves"] or summary["run"]["notes"]
+    assert [rule["name"] for rule in summary["rules"]] == ["as recorded", "one to one"]
     names = {path.name for path in (tmp_path / "report").iterdir()}
     assert names >= {
         "certificate.json", "energy.png", "envelopes.json", "envelopes.png", "feeder.png", "homes.csv", "index.html", "journal.sqlite",
