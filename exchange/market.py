@@ -40,8 +40,9 @@ class Interval:
     """
 
     __slots__ = (
-        "anchor_mct", "area", "arrivals", "before", "buys", "headroom", "is_marked", "last_price_mct", "ledger", "marks", "owners", "phase",
-        "remembered", "requests", "row_largest", "rows_hash", "scratch", "sells", "settings", "start_ms", "trades", "version", "withheld",
+        "anchor_mct", "area", "arrivals", "before", "buys", "headroom", "is_marked", "last_price_mct", "ledger", "marks", "owners",
+        "passed", "phase", "remembered", "requests", "row_largest", "rows_hash", "scratch", "sells", "settings", "start_ms", "trades",
+        "version", "withheld",
     )  # fmt: skip
 
     def __init__(self, area: Area, start_ms: int, rows_hash: str, headroom: Headroom, ledger: Ledger, phase: Phase = "continuous") -> None:
@@ -56,6 +57,7 @@ class Interval:
         self.owners = np.tile(np.arange(n, dtype=np.int64), 2)
         self.marks = np.zeros(2 * n, dtype=np.int8)
         self.is_marked = False
+        self.passed = np.zeros(2 * n, dtype=np.int8)  # the search's own
         self.arrivals = 0
         self.version = 0
         self.remembered: list[tuple[Account, str]] = []

@@ -97,14 +97,11 @@ def _walk_one_to_one(area: Area, interval: Interval, taker: Order, shut: int, un
     if taker.right >= 2 * n or (shut >> (taker.right // n)) & 1:
         return Walk(fills, False, -1)  # an operator's order has no book of its own here
     against = interval.sells if is_buy else interval.buys
-    allows = area.settings.self_trade == "allow"
-    own = (interval.owners[: 2 * n] == taker.account.position).astype(np.int8) if passes_own and not allows else None
-    barred = NOT_BARRED if allows else taker.account.position
+    barred = NOT_BARRED if area.settings.self_trade == "allow" else taker.account.position
     while taker.open_w:
-        passed = np.zeros(2 * n, dtype=np.int8) if own is None else own.copy()
         found = search.one_to_one()(
-            headroom.columns, headroom.residual, against.heads, interval.owners, passed, taker.right, is_buy, taker.price_mct, taker.open_w,
-            area.settings.lot_w, barred, n, interval.before, _out,
+            headroom.columns, headroom.residual, against.heads, interval.owners, interval.passed, taker.right, is_buy, taker.price_mct,
+            taker.open_w, area.settings.lot_w, barred, passes_own, n, interval.before, _out,
         )  # fmt: skip
         if found != search.PAIR:
             return Walk(fills, found == search.OWN, int(_out[0]) if found == search.NOTHING else -1)
@@ -275,7 +272,7 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
     done = walk(area, interval, taker, shut, undo)
     if time_in_force not in ("ioc", "fok") and not done.fills and done.crossed < 0 and not done.met_own:
         return interval.rest(taker, arrival)
-    traded = sum(_part(taker, fill) for fill in done.fills)
+    traded = wanted - taker.open_w
     if undo is not None and taker.open_w:
         _tell_blocked(area, interval, taker, done.crossed, wanted, traded, base, events, alone=True)
         undo.take_back()
@@ -298,10 +295,6 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
     if any(fill.maker is not None for fill in done.fills):
         pause(area, interval, base, events)
     return None
-
-
-def _part(taker: Order, fill: Fill) -> int:
-    return fill.bought_w if taker.line.side == "buy" else fill.sold_w
 
 
 def end(interval: Interval, order: Order, cause: CancelCause, base: int, events: list[Event]) -> None:

@@ -32,7 +32,7 @@ Integers = npt.NDArray[np.int64]
 Columns = npt.NDArray[np.int32]
 
 _STATE = "int64(int32[:, ::1], int64[::1], "
-_ONE_TO_ONE = _STATE + "int64[:, ::1], int64[::1], int8[::1]" + 7 * ", int64" + ", int64[::1], int64[::1])"
+_ONE_TO_ONE = _STATE + "int64[:, ::1], int64[::1], int8[::1]" + 8 * ", int64" + ", int64[::1], int64[::1])"
 _AT_RATES = _STATE + "int64[::1], int64[:, ::1], int64[::1]" + 7 * ", int64" + ", int64[::1], int64[::1], int64[::1])"
 
 
@@ -54,10 +54,13 @@ def buyer_at_rates() -> Any:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _one_to_one(
     columns: Columns, residual: Integers, heads: Integers, owners: Integers, passed: npt.NDArray[np.int8],
-    right: int, is_buy: int, price: int, wanted: int, lot: int, barred: int, n: int, before: Integers, out: Integers,
+    right: int, is_buy: int, price: int, wanted: int, lot: int, barred: int, passes_own: int, n: int, before: Integers, out: Integers,
 ) -> Any:  # fmt: skip
-    """The next secure pair within one direction; lines that the network blocks are passed over, and stay so until something trades."""
+    """The next secure pair within one direction. Lines that the network blocks are passed over (`passed` is where that is noted), and
+    so are own ones where they do not end the walk."""
     start, blocking = right // n * n, -1
+    for line in range(start, start + n):
+        passed[line] = passes_own and owners[line] == barred
     best = _first_crossing(heads, passed, start, start + n, is_buy, price)
     crossed_line = best
     while best >= 0:
