@@ -5,10 +5,11 @@
     cancel x1 alice A1                            cancelled A1 1500 request
     asks                                          12300: A1 1500
 
-Asked: `place ID CUSTOMER SIDE QUANTITY @ PRICE [import] [ioc|fok|until MS] [in INTERVAL] [area AREA]`, `replace ID CUSTOMER ORDER to
-TOTAL @ PRICE`, `cancel ID CUSTOMER ORDER`, `cancel_all ID CUSTOMER [CAUSE] [in INTERVAL]`, `close|retire INTERVAL`, `halt|resume
-[AREA|all] [INTERVAL]`, `advance MS`; views are `bids`, `asks` (of the import book: `bids import`), `holding CUSTOMER` and `cash`.
-A line that starts with `; ` goes on with the outcome of the line above.
+Asked: `place ID CUSTOMER SIDE QUANTITY @ PRICE [import] [ioc|fok|until MS] [show WATTS] [times INTERVALS] [in INTERVAL] [area AREA]`,
+`replace ID CUSTOMER ORDER to TOTAL @ PRICE`, `cancel ID CUSTOMER ORDER`, `cancel_all ID CUSTOMER [CAUSE] [in INTERVAL]`, `close|retire
+INTERVAL`, `halt|resume [AREA|all] [INTERVAL] [BOOK]`, `enter PHASE [in INTERVAL]`, `suspend|reinstate CUSTOMER|all`, `withhold ID
+KIND/ELEMENT/PHASE SIDE QUANTITY @ PRICE`, `release ID`, `advance MS`; views are `bids`, `asks` (of the import book: `bids import`),
+`holding CUSTOMER` and `cash`. A line that starts with `; ` goes on with the outcome of the line above.
 """
 
 from __future__ import annotations
