@@ -19,10 +19,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import fmean
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.crash_market import AREA, HELD_W, HOMES, LABELS, STEP_MS, CrashMarket
 from benchmarks.resting import resident_bytes
@@ -33,10 +33,11 @@ from exchange.recovery import Batch
 from riskcheck.polytope import Polytope
 
 DAY = 24 * 3_600_000 // STEP_MS
+Samples = npt.NDArray[np.float64]
 MEMORY_MAX, BLOCKS_MAX = 1.05, 1.0
 
 
-class Sample(msgspec.Struct, frozen=True):
+class Sample(NamedTuple):
     """What there is after an interval was retired."""
 
     resident_mb: float
@@ -131,31 +132,27 @@ class Soak:
         await self.ask(orders[len(orders) // 2 :])
         return sample(self.node.engine)
 
-    async def run(self, days: int) -> list[Sample]:
+    async def run(self, days: int) -> Samples:
         deciding = asyncio.create_task(self.node.run())
         await self.ask(self.week.opening())
-        samples = []
-        for number in range(1, days * DAY + 1):
-            samples.append(await self.interval(number))
-            if number % DAY == 0:
-                print(f"day {number // DAY}: {self.commands} commands, {_mean(samples[-DAY:])}", flush=True)
+        samples = np.zeros((days * DAY, len(Sample._fields)))  # at once: what is measured must not grow by being measured
+        for number in range(days * DAY):
+            samples[number] = await self.interval(number + 1)
+            if (number + 1) % DAY == 0:
+                means = zip(Sample._fields, samples[number + 1 - DAY : number + 1].mean(axis=0), strict=True)
+                told = ", ".join(f"{mean:.1f} {name}" for name, mean in means)
+                print(f"day {(number + 1) // DAY}: {self.commands} commands, {told}", flush=True)
         self.node.stop()
         await deciding
         self.node.engine.check()
         return samples
 
 
-def _mean(samples: list[Sample]) -> str:
-    means = {name: fmean(getattr(each, name) for each in samples) for name in Sample.__struct_fields__}
-    return ", ".join(f"{mean:.1f} {name}" for name, mean in means.items())
-
-
-def growth(samples: list[Sample], days: int) -> tuple[float, float]:
+def growth(samples: Samples, days: int) -> tuple[float, float]:
     """From the second day to the last: memory (1.0 where it is the same), and blocks for each interval that passed in between."""
-    early, late = samples[DAY : 2 * DAY], samples[(days - 1) * DAY : days * DAY]
-    memory = fmean(each.resident_mb for each in late) / fmean(each.resident_mb for each in early)
-    blocks = fmean(each.blocks for each in late) - fmean(each.blocks for each in early)
-    return memory, blocks / ((days - 2) * DAY)
+    early, late = (samples[day * DAY : (day + 1) * DAY].mean(axis=0) for day in (1, days - 1))
+    memory, blocks = Sample._fields.index("resident_mb"), Sample._fields.index("blocks")
+    return float(late[memory] / early[memory]), float(late[blocks] - early[blocks]) / ((days - 2) * DAY)
 
 
 def main() -> int:
