@@ -3,10 +3,11 @@
 Every minute all homes report power, and the operator runs an AC power flow of the wishes of that minute: what they would draw or feed
 in if nobody held them. Where these break a limit it looks for the least power to curtail,
 
-    min sum c_i    subject to    f + J (p(c) - p) <= 0,    0 <= c_i <= |p_i|,
+    min sum c_i    subject to    f + deadband + J (p(c) - p) <= 0,    0 <= c_i <= |p_i|,
 
-with the AC gradients J at the point reached, again and again until AC holds (sequential linear programming by HiGHS: an optimal power
-flow of active power). c_i takes from what home i exports, or from what it imports. The caps hold in the *next* minute: one minute is
+with the AC gradients J at the point reached, again and again until AC holds: an optimal power flow of active power, by HiGHS. Tangents
+of earlier points stay in (cutting planes, Kelley 1960: currents are convex in the powers, so each of them bounds; dropped, the next
+round takes back what held). c_i takes from what home i exports, or from what it imports. The caps hold in the *next* minute: one minute is
 measurement, calculation and command together, and the only latency. So limits break when homes change faster than that; caps are
 against the wishes of the minute before, not against a forecast. It is given exact powers, exact impedances and no lost messages.
 """
@@ -15,25 +16,31 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from compare.days import INTERVAL_MIN, MINUTE_MS, START_MS, Day
 from compare.living import Lived, Resident, lived
+from riskcheck.limits import KINDS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from compare.physics import Physics
+    from riskcheck.limits import Limits
+    from riskcheck.reduced import Reduced
 
     Watts = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
 
 NAME = "anm"
-ROUNDS_MAX = 8
-NEAR = 0.03  # limits with less room are in the programme: steps of curtailment move no other limit that far
-HOLDS = 1e-5  # pu, or share of a rating: what the last round may leave over
+ROUNDS_MAX = 12
+KILO = 1000.0
+DEADBAND_PU, DEADBAND_SHARE = 0.002, 0.02  # it aims so far below a limit, and acts above
+NEAR = 5  # deadbands: limits that came so near are in the programme
+SETTLED = 0.5  # of the deadband is left: near enough
 SHORT_COST = 1e6  # watts per pu of a limit that cannot be kept
 
 
@@ -51,13 +58,17 @@ class Operator:
         self._physics, self._day = physics, day
         customers = physics.network.customers
         self.free = Caps(
-            np.array([c.rating_export_w for c in customers], dtype=np.int64), np.array([c.rating_import_w for c in customers], dtype=np.int64)
+            np.array([c.rating_export_w for c in customers], dtype=np.int64),
+            np.array([c.rating_import_w for c in customers], dtype=np.int64),
         )
+        is_thermal = physics.limits_at(day.interface_pu[0]).kind == KINDS.index("thermal")
+        self._deadband = np.where(is_thermal, DEADBAND_SHARE, DEADBAND_PU)
+        self._aims: dict[float, Limits] = {}
         self.solved = self.unsolved = 0
 
     def caps(self, wish_w: Watts, interval: int) -> Caps:
         """What is in force after these wishes."""
-        limits = self._physics.limits_at(self._day.interface_pu[interval])
+        limits = self._aims_at(self._day.interface_pu[interval])
         power_w = np.concatenate([wish_w.astype(float), self._day.passive_w[interval]])
         if limits.measure(self._physics.engine, power_w[None]).max() <= 0.0:
             return self.free
@@ -67,35 +78,54 @@ class Operator:
         export_w = np.where(is_cut & (wish_w > 0), allowed_w, self.free.export_w)
         return Caps(export_w, np.where(is_cut & (wish_w < 0), allowed_w, self.free.import_w))
 
-    def _curtailed(self, wish_w: Floats, limits: object) -> Floats:
+    def _aims_at(self, interface_pu: float) -> Limits:
+        """Every limit less its deadband."""
+        if interface_pu not in self._aims:
+            limits = self._physics.limits_at(interface_pu)
+            self._aims[interface_pu] = replace(limits, bound=limits.bound - limits.sense * self._deadband)
+        return self._aims[interface_pu]
+
+    def _curtailed(self, wish_w: Floats, limits: Limits) -> Floats:
         """Powers that hold in AC, with the least taken away from the wishes."""
-        power_w = wish_w
+        power_w, planes = wish_w, Planes(wish_w, len(self.free.export_w))
         for _ in range(ROUNDS_MAX):
             f = limits.measure(self._physics.engine, power_w[None])[0]
-            if f.max() <= HOLDS and power_w is not wish_w:
+            if (f <= SETTLED * self._deadband).all() and power_w is not wish_w:
                 return power_w
-            power_w = self._step(wish_w, power_w, limits.chosen(np.flatnonzero(f > f.max() - NEAR if f.max() > NEAR else f > -NEAR)))
+            planes.add(limits.chosen(np.flatnonzero(f > -NEAR * self._deadband)), self._physics.model, power_w)
+            power_w = planes.least()
         self.unsolved += 1
         return power_w
 
-    def _step(self, wish_w: Floats, at_w: Floats, limits: object) -> Floats:
-        """The linear programme around one point."""
+
+class Planes:
+    """The linear programme of one minute: the tangents of every round stay in."""
+
+    def __init__(self, wish_w: Floats, n_customers: int) -> None:
+        self._wish_w, self._n = wish_w, n_customers
+        self._size_w = np.abs(wish_w[:n_customers])
+        self._slope, self._room = np.empty((0, n_customers)), np.empty(0)
+
+    def add(self, limits: Limits, model: Reduced, at_w: Floats) -> None:
+        """A tangent of each limit at one point: slope . cut <= room, per watt less of what the home does."""
+        n = self._n
+        f, by_right = limits.gradients(model, at_w)
+        half = by_right.shape[1] // 2
+        slope = np.where(self._wish_w[:n] > 0, -by_right[:, :n], -by_right[:, half : half + n])
+        self._slope = np.vstack([self._slope, slope])
+        self._room = np.append(self._room, slope @ (self._size_w - np.abs(at_w[:n])) - f)
+
+    def least(self) -> Floats:
+        """The powers after the least curtailment; where nothing holds, what breaks least."""
         from scipy.optimize import linprog
 
-        n = len(self._physics.network.customers)
-        f, by_right = limits.gradients(self._physics.model, at_w)
-        half = by_right.shape[1] // 2
-        # a watt less exported, or a watt less imported, of what this home does
-        slope = np.where(wish_w[:n] > 0, -by_right[:, :n], -by_right[:, half : half + n])
-        cut_w = np.abs(wish_w[:n]) - np.abs(at_w[:n])
-        room = slope @ cut_w - f
-        scaled = np.hstack([slope * 1000, -np.ones((len(f), 1))])
-        cost = np.append(np.ones(n), SHORT_COST / 1000)
-        bounds = [(0.0, most / 1000) for most in np.abs(wish_w[:n])] + [(0.0, None)]
-        found = linprog(cost, scaled, room, bounds=bounds, method="highs")
+        shortfall = -np.ones((len(self._room), 1))
+        cost = np.append(np.ones(self._n), SHORT_COST / KILO)
+        bounds = [(0.0, most / KILO) for most in self._size_w] + [(0.0, None)]
+        found = linprog(cost, np.hstack([KILO * self._slope, shortfall]), self._room, bounds=bounds, method="highs")
         assert found.x is not None, f"HiGHS found no curtailment: {found.message}"
-        out = wish_w.copy()
-        out[:n] = np.sign(wish_w[:n]) * np.maximum(np.abs(wish_w[:n]) - 1000 * found.x[:n], 0.0)
+        out = self._wish_w.copy()
+        out[: self._n] = np.sign(out[: self._n]) * np.maximum(self._size_w - KILO * found.x[: self._n], 0.0)
         return out
 
 
@@ -114,5 +144,5 @@ def managed(physics: Physics, day: Day) -> Lived:
         commands += int(((after.export_w != caps.export_w) | (after.import_w != caps.import_w)).sum())
         caps = after
     messages = Counter({"measurements": day.intervals * INTERVAL_MIN * len(residents), "commands": commands})
-    notes = {"programmes": operator.solved, "not settled": operator.unsolved}
+    notes = {"programmes": float(operator.solved), "not settled": float(operator.unsolved)}
     return lived(NAME, residents, None, None, messages, deciding_s, notes)

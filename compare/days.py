@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ class Profiles(NamedTuple):
 
     @property
     def days(self) -> int:
-        return self.load_w.shape[1] // QUARTERS
+        return int(self.load_w.shape[1]) // QUARTERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ def band_edges(network: Network) -> list[tuple[float, float]]:
     low, high = network.interface_min_pu, network.interface_max_pu
     count = BANDS if high > low else 1
     edges = [low + (high - low) * step / count for step in range(count)] + [high]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def draw(network: Network, seed: int, profiles: Profiles | None = None, intervals: int = DAY_INTERVALS) -> Day:

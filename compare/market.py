@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compare.ground import Ground
+    from demo.homes import HomeModel
 
 NAME = "market"
 AREA = "lv"
@@ -43,7 +44,7 @@ BLOCK_TURN = 1  # the second round: its interval's auction is over, and the two 
 class Trader(Resident):
     """A home that asks by function call."""
 
-    def __init__(self, model: object, position: int) -> None:
+    def __init__(self, model: HomeModel, position: int) -> None:
         super().__init__(model)
         self.position = position
         self.blotter = Blotter()
@@ -75,8 +76,9 @@ class Trader(Resident):
         return Cancel(AREA, name, f"c{self.asked}", amendment.order_id)
 
     def _block(self, block: Block) -> Place:
-        terms = block.interval_ms, "import", "buy", block.quantity_w, block.price_mct
-        return Place(AREA, self.model.customer, self.blotter.block_id(block), *terms, intervals=block.intervals)
+        name, order_id = self.model.customer, self.blotter.block_id(block)
+        terms = block.quantity_w, block.price_mct
+        return Place(AREA, name, order_id, block.interval_ms, "import", "buy", *terms, intervals=block.intervals)
 
 
 class Exchange:
@@ -100,10 +102,7 @@ class Exchange:
         self.export_w, self.import_w = (np.zeros((day.intervals, len(day.homes)), dtype=np.int64) for _ in range(2))
 
     def run(self) -> Lived:
-        terms = tuple(
-            CustomerTerms(h.customer, h.rating_export_w, h.rating_import_w, h.failsafe_export_w, h.failsafe_import_w, max(h.rating_export_w, h.rating_import_w, 1))
-            for h in self.day.homes
-        )  # fmt: skip
+        terms = tuple(_terms(model) for model in self.day.homes)
         self._apply(OpenArea(AREA, RULES, terms))
         moments = sorted((moment, customer) for customer in self.traders for moment in timetable(self.spec, customer))
         for moment, customer in moments:
@@ -163,7 +162,8 @@ class Exchange:
         events = self.engine.apply(proposed or command)
         self.deciding_s += time.perf_counter() - began_s
         for event in events:
-            assert not isinstance(event, Refused) or isinstance(proposed or command, Sweep | Uncross), f"the exchange refused the operator: {event}"
+            is_proposal = isinstance(proposed or command, Sweep | Uncross)  # then it is matched as if there were none
+            assert is_proposal or not isinstance(event, Refused), f"the exchange refused the operator: {event}"
             self.counts["proposals refused"] += isinstance(event, Refused)
             if isinstance(event, Traded):
                 self.counts["trades"] += 1
@@ -173,7 +173,11 @@ class Exchange:
                 self.traders[customer].blotter.take(cast("wire.AnyReport", report))
 
 
+def _terms(home: HomeModel) -> CustomerTerms:
+    ratings = home.rating_export_w, home.rating_import_w
+    return CustomerTerms(home.customer, *ratings, home.failsafe_export_w, home.failsafe_import_w, order_w_max=max(*ratings, 1))
+
+
 def traded(ground: Ground, day: Day) -> Lived:
     """A day of the market."""
     return Exchange(ground, day).run()
-

@@ -62,8 +62,8 @@ class Prepared:
     def _lived(self, day: Day) -> Iterator[Lived]:
         for name in STATIC:
             limits = self.ground.static[name]
-            tiled = (np.tile(np.array(watts, dtype=np.int64), (day.intervals, 1)) for watts in (limits.export_w, limits.import_w))
-            yield within_limits(name, day, *tiled, Counter(), 0.0)
+            export_w, import_w = (np.tile(np.array(w, dtype=np.int64), (day.intervals, 1)) for w in (limits.export_w, limits.import_w))
+            yield within_limits(name, day, export_w, import_w, Counter(), 0.0)
         yield curtailment.managed(self.physics, day)
         yield self._enveloped(day)
         yield market.traded(self.ground, day)

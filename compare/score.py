@@ -5,8 +5,8 @@
   how many sets of limits some corner of what they allow would break.
 * **Fairness** over the homes' served shares: sun used or exported, load, heat and car charge, over what of these there was or was wanted.
   The smallest, and Jain's index `(sum x)^2 / (n sum x^2)`.
-* **Efficiency**: sun curtailed, demand unserved, car charge missing at the end of the day, and welfare: what all that was worth to the homes
-  by their own valuations, less the tariff of what they imported. Payments between homes cancel out.
+* **Efficiency**: sun curtailed, demand unserved, car charge missing at the end of the day, and welfare: what was served, charged, stored
+  and exported was worth to the homes by their own valuations, less the tariff of imports. Payments between homes cancel out.
 
 Intervals are 95 %, by Student's t over the days; differences are paired, day by day.
 """
@@ -74,7 +74,9 @@ class Scored(msgspec.Struct, frozen=True):
 
 def score(lived: Lived, minutes: Excess, quarters: Excess, corners: Corners | None) -> Score:
     shares = np.array([one.share for one in lived.energy])
-    kwh = {name: sum(getattr(one, f"{name}_wmin") for one in lived.energy) / WMIN_PER_KWH for name in ("curtailed", "unserved", "car_missing")}
+    kwh = {
+        name: sum(getattr(one, f"{name}_wmin") for one in lived.energy) / WMIN_PER_KWH for name in ("curtailed", "unserved", "car_missing")
+    }
     return Score(
         paradigm=lived.name, minutes=len(lived.net_w), minutes_broken=int(minutes.is_broken().sum()),
         quarters_broken=int(quarters.is_broken().sum()), excess_pu=max(0.0, float(minutes.voltage_pu.max())),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compare.paradigms import NAMES
-from compare.score import BY_KEY, METRICS, Mean, Metric, Scored, difference, over_days
+from compare.score import BY_KEY, METRICS, Mean, Metric, Scored, difference, over_days, values
 
 MARKET, BASE = "market", "doe"
 COMPARED = ("curtailed_kwh", "unserved_kwh", "car_missing_kwh", "welfare_eur", "smallest_share", "jain")
 RIVALS = ("doe", "equal", "5kw", "anm")
-SECURITY = ("minutes_broken", "quarters_broken")
+BROKEN = BY_KEY["minutes_broken"]
 
 
 def verdict(days: Sequence[Scored]) -> list[str]:
@@ -19,58 +19,62 @@ def verdict(days: Sequence[Scored]) -> list[str]:
 
 
 def _security(days: Sequence[Scored]) -> list[str]:
-    clean, broken = [], []
-    for name, words in NAMES.items():
-        minutes = over_days(days, name, BY_KEY["minutes_broken"])
-        if minutes.mean == 0:
-            clean.append(words)
-            continue
-        excess, overload = (max(BY_KEY[key].of(s) for d in days for s in d.scores if s.paradigm == name) for key in ("excess_pu", "overload"))
-        depth = " and ".join(
-            text for text, value in ((f"voltage {excess:.2f} % beyond", excess), (f"current {overload:.0f} % beyond", overload)) if value > 0
-        )
-        broken.append(f"{words} in {told(minutes)} minutes a day (at worst {depth} the limit)")
+    minutes = {name: over_days(days, name, BROKEN) for name in NAMES}
+    clean = [NAMES[name] for name, one in minutes.items() if one.mean == 0]
+    broken = [f"{NAMES[n]} in {told(one)} minutes a day (at worst {_depth(days, n)})" for n, one in minutes.items() if one.mean > 0]
     found = [f"AC power flow at the actual powers breaks no limit with: {', '.join(clean)}."] if clean else []
     return found + ([f"Limits are broken with {'; '.join(broken)}."] if broken else [])
 
 
+def _depth(days: Sequence[Scored], paradigm: str) -> str:
+    volts, current = (max(values(days, paradigm, BY_KEY[key])) for key in ("excess_pu", "overload"))
+    worst = ((f"voltage {volts:.2f} % of nominal beyond its limit", volts), (f"current {current:.0f} % above the rating", current))
+    return " and ".join(text for text, value in worst if value > 0)
+
+
+def promises(days: Sequence[Scored], paradigm: str) -> tuple[int, int] | None:
+    """(sets of limits that some corner breaks, sets tried); None where nothing is promised for a quarter hour."""
+    corners = [score.corners for day in days for score in day.scores if score.paradigm == paradigm and score.corners is not None]
+    return (sum(one.broken for one in corners), sum(one.sets for one in corners)) if corners else None
+
+
 def _promises(days: Sequence[Scored]) -> list[str]:
-    broken, holds = [], []
-    for name, words in NAMES.items():
-        corners = [score.corners for day in days for score in day.scores if score.paradigm == name and score.corners is not None]
-        if not corners:
-            continue
-        sets, bad = sum(one.sets for one in corners), sum(one.broken for one in corners)
-        (broken if bad else holds).append(f"{words} ({bad} of {sets} sets)" if bad else f"{words} ({sets} sets)")
-    found = [f"Whatever every home does inside its limits, none can be broken with: {', '.join(holds)}."] if holds else []
-    return found + ([f"Some corner of what is allowed breaks a limit with: {', '.join(broken)}."] if broken else [])
+    made = {NAMES[name]: kept for name in NAMES if (kept := promises(days, name)) is not None}
+    holds = [f"{words} ({sets:,} sets)" for words, (broken, sets) in made.items() if not broken]
+    breaks = [f"{words} ({broken:,} of {sets:,} sets)" for words, (broken, sets) in made.items() if broken]
+    found = [f"Whatever every home does inside its limits, no corner that was tried breaks one with: {', '.join(holds)}."] if holds else []
+    return found + ([f"Some corner of what is allowed breaks a limit with: {', '.join(breaks)}."] if breaks else [])
 
 
 def _against(days: Sequence[Scored], rival: str) -> list[str]:
-    """The market beside one rival, metric by metric."""
-    wins, loses, open_ = [], [], []
-    for metric in (BY_KEY[key] for key in COMPARED):
-        gap = difference(days, MARKET, rival, metric)
-        better = gap.mean * metric.better
-        phrase = f"{metric.words} {told(gap, signed=True)}{' ' + metric.unit if metric.unit else ''}"
-        (open_ if not gap.is_certain else wins if better > 0 else loses).append(phrase)
+    """The market beside one rival, metric by metric: three groups, each a sentence where there is any."""
+    gaps = [(BY_KEY[key], difference(days, MARKET, rival, BY_KEY[key])) for key in COMPARED]
+    wins = [_phrase(metric, gap) for metric, gap in gaps if gap.is_certain and gap.mean * metric.better > 0]
+    loses = [_phrase(metric, gap) for metric, gap in gaps if gap.is_certain and gap.mean * metric.better < 0]
+    unknown = [_phrase(metric, gap) for metric, gap in gaps if not gap.is_certain]
     words = NAMES[rival]
     found = [f"The market beats {words} on {'; '.join(wins)}."] if wins else []
     found += [f"The market does not win against {words} on {'; '.join(loses)}."] if loses else []
-    if open_:
-        found.append(f"Against {words} {len(days)} day{'s' * (len(days) > 1)} cannot tell: {'; '.join(open_)}.")
-    secured = "; ".join(f"{words} breaks limits in {told(m)} minutes a day" for m in [over_days(days, rival, BY_KEY["minutes_broken"])] if m.mean > 0)
-    if loses and secured:
-        found.append(f"But {secured}, the market in {told(over_days(days, MARKET, BY_KEY['minutes_broken']))}.")
-    return found
+    found += [f"Against {words} {_days(days)} cannot tell: {'; '.join(unknown)}."] if unknown else []
+    theirs, ours = (over_days(days, name, BROKEN) for name in (rival, MARKET))
+    is_insecure = theirs.mean > ours.mean and len(wins) < len(gaps)
+    return found + ([f"But {words} breaks limits in {told(theirs)} minutes a day, the market in {told(ours)}."] if is_insecure else [])
+
+
+def _phrase(metric: Metric, gap: Mean) -> str:
+    return f"{metric.words} {told(gap, signed=True)}{' ' + metric.unit if metric.unit else ''}"
+
+
+def _days(days: Sequence[Scored]) -> str:
+    return "one day" if len(days) == 1 else f"{len(days)} days"
 
 
 def _cost(days: Sequence[Scored]) -> list[str]:
-    parts = [
-        f"{NAMES[name]} {over_days(days, name, BY_KEY['messages']).mean:,.0f} messages and {over_days(days, name, BY_KEY['deciding_s']).mean:.1f} s"
-        for name in ("anm", "doe", "market")
-    ]
-    return [f"A day takes {', '.join(parts)} of computing."]
+    def means(name: str) -> str:
+        messages, seconds = (over_days(days, name, BY_KEY[key]).mean for key in ("messages", "deciding_s"))
+        return f"{NAMES[name]} {messages:,.0f} messages and {seconds:.1f} s"
+
+    return [f"A day takes {', '.join(means(name) for name in ('anm', 'doe', 'market'))} of computing."]
 
 
 def told(value: Mean, signed: bool = False) -> str:
@@ -88,11 +92,8 @@ def table(days: Sequence[Scored]) -> list[tuple[str, list[str]]]:
 
 
 def _promised(days: Sequence[Scored]) -> tuple[str, list[str]]:
-    cells = []
-    for name in NAMES:
-        corners = [score.corners for day in days for score in day.scores if score.paradigm == name and score.corners is not None]
-        cells.append(f"{sum(one.broken for one in corners):,} of {sum(one.sets for one in corners):,}" if corners else "no promise")
-    return "sets of limits that some corner breaks", cells
+    kept = [promises(days, name) for name in NAMES]
+    return "sets of limits that some corner breaks", ["no promise" if one is None else f"{one[0]:,} of {one[1]:,}" for one in kept]
 
 
 def _headed(metric: Metric) -> str:

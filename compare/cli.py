@@ -1,0 +1,117 @@
+"""`limex compare`: parses, checks, calls, prints; decides nothing. `gateway/cli.py` adds it to its own commands with `add_parsers`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from riskcheck.network import DEFAULT_NETWORK
+
+if TYPE_CHECKING:
+    from compare.run import Comparison, Task
+    from riskcheck.network import Network
+
+OK, BAD_INPUT, SURROUNDINGS = 0, 2, 3
+INTERVALS_MAX = 96
+NETWORK_HELP = "a builtin network (default: %(default)s), simbench:CODE with its year of profiles, or the path of a pandapower JSON file"
+
+
+class ArgumentsError(Exception):
+    """Arguments that cannot be used; the message says what to do."""
+
+
+class OutputError(Exception):
+    """The report cannot be written."""
+
+
+def expected_failures() -> dict[type[Exception], int]:
+    """Failures that have a message for people, and their exit codes."""
+    return {ArgumentsError: BAD_INPUT, OutputError: SURROUNDINGS}
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from compare.page import facts, write
+    from compare.run import Task, compare
+    from gateway.show import working
+
+    seeds = tuple(range(arguments.seed, arguments.seed + arguments.days))
+    task = Task(_network(arguments.network), seeds, arguments.intervals, arguments.processes, arguments.out)
+    try:
+        with working(quiet=arguments.json) as progress:
+            found = compare(task, progress)
+        page = write(task, found)
+    except OSError as error:
+        raise OutputError(f"cannot write into {arguments.out}: {error.strerror}") from error
+    if arguments.json:
+        print(json.dumps(facts(task, found)))
+    else:
+        _tell(task, found, page)
+    return OK
+
+
+def _tell(task: Task, found: Comparison, page: Path) -> None:
+    """The table, and what it says."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from compare.page import subject
+    from compare.paradigms import NAMES
+    from compare.verdict import table, verdict
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=150)
+    drawn = Table(title=subject(task, found), title_justify="left")
+    drawn.add_column("a day, ± 95 %")
+    for words in NAMES.values():
+        drawn.add_column(words, justify="right")
+    for what, cells in table(found.days):
+        drawn.add_row(what, *cells)
+    console.print(drawn)
+    for line in verdict(found.days):
+        console.print(f"- {line}", highlight=False)
+    console.print(f"report: {page}", highlight=False)
+
+
+def _network(source: str) -> Network:
+    from riskcheck.network import load
+
+    try:
+        return load(source)
+    except ValueError as error:  # BadNetwork among them: its message lists every finding
+        raise ArgumentsError(str(error)) from error
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def _intervals(text: str) -> int:
+    if _count(text) > INTERVALS_MAX:
+        raise argparse.ArgumentTypeError(f"a day has {INTERVALS_MAX} quarter hours, not {text}")
+    return int(text)
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The one command, with its options and handler."""
+    parser = commands.add_parser(
+        "compare", help=COMPARE_TEXT.splitlines()[0], description=COMPARE_TEXT, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  limex compare --days 20 --out comparison",
+    )  # fmt: skip
+    parser.set_defaults(run=_compare)
+    parser.add_argument("--network", default=DEFAULT_NETWORK, metavar="NETWORK", help=NETWORK_HELP)
+    parser.add_argument("--days", type=_count, default=20, metavar="N", help="how many days (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the first day; each has the next (default: %(default)s)")
+    parser.add_argument("--intervals", type=_intervals, default=INTERVALS_MAX, metavar="N", help="only so many quarter hours from 06:00 on")
+    parser.add_argument("--processes", type=_count, default=2, metavar="N", help="days at the same time (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("limex-comparison"), metavar="FOLDER", help="of the report (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="everything as one JSON object on stdout")
+
+
+COMPARE_TEXT = """Compares paradigms on the same network, homes and days: static limits, curtailment, envelopes, envelopes with the market.
+
+Every paradigm lives through the same days. AC power flow of every minute says which limits are broken; the homes' own valuations say
+what they lost. Writes report.json, three pictures and index.html. A run that was stopped goes on where it was."""
