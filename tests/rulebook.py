@@ -94,7 +94,8 @@ class Market:
         for _, order_id, price_mct, open_w in self.engine.queue(AREA, OPEN, direction, side):
             levels.setdefault(price_mct, []).append((order_id, open_w))
         book = self.engine.book(AREA, OPEN, direction)[0 if side == "buy" else 1]
-        assert book == [(price, sum(open_w for _, open_w in orders), len(orders)) for price, orders in levels.items()]
+        assert [(price, count) for price, _, count in book] == [(price, len(orders)) for price, orders in levels.items()]
+        assert all(0 < shown_w <= sum(open_w for _, open_w in levels[price]) for price, shown_w, _ in book)
         told = {price: ", ".join(f"{name} {open_w}" for name, open_w in orders) for price, orders in levels.items()}
         return "; ".join(f"{price}: {orders}" for price, orders in told.items()) or "none"
 
