@@ -90,12 +90,26 @@ class Operator:
         power_w, planes = wish_w, Planes(wish_w, len(self.free.export_w))
         for _ in range(ROUNDS_MAX):
             f = limits.measure(self._physics.engine, power_w[None])[0]
-            if (f <= SETTLED * self._deadband).all() and power_w is not wish_w:
-                return power_w
-            planes.add(limits.chosen(np.flatnonzero(f > -NEAR * self._deadband)), self._physics.model, power_w)
+            if power_w is not wish_w and self._holds(f):
+                return self._refined(wish_w, power_w, f, limits)
+            self._add(planes, limits, f, power_w)
             power_w = planes.least()
         self.unsolved += 1
         return power_w
+
+    def _refined(self, wish_w: Floats, power_w: Floats, f: Floats, limits: Limits) -> Floats:
+        """Tangents of far-away points cut a little too much: once more from the point reached, where that holds too."""
+        planes = Planes(wish_w, len(self.free.export_w))
+        self._add(planes, limits, f, power_w)
+        other_w = planes.least()
+        is_less = np.abs(wish_w - other_w).sum() < np.abs(wish_w - power_w).sum()
+        return other_w if is_less and self._holds(limits.measure(self._physics.engine, other_w[None])[0]) else power_w
+
+    def _holds(self, f: Floats) -> bool:
+        return bool((f <= SETTLED * self._deadband).all())
+
+    def _add(self, planes: Planes, limits: Limits, f: Floats, power_w: Floats) -> None:
+        planes.add(limits.chosen(np.flatnonzero(f > -NEAR * self._deadband)), self._physics.model, power_w)
 
 
 class Planes:

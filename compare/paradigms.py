@@ -86,7 +86,8 @@ class Prepared:
             return None
         if lived.name == market.NAME:
             return self._screened(day, lived.export_w, lived.import_w)
-        plans = [self.ground.static[lived.name]] if lived.name in STATIC else [self.ground.bands[number].limits for number in day.band]
+        bands, static = self.ground.bands, self.ground.static
+        plans = [static[lived.name] if lived.name in static else bands[number].limits for number in day.band]
         margins = [min(plan.margins[kind] for kind in VOLTAGES) for plan in plans]
         return Corners(len(plans), sum(not plan.is_secure for plan in plans), min(margins))
 

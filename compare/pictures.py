@@ -98,7 +98,7 @@ def _security(path: Path, days: Sequence[Scored], caption: str) -> None:
             right.barh(place, share, color=COLOURS[name], height=0.66)
             right.text(share + 2 if share < 60 else 3, place, words, va="center", fontweight="bold", color="white" if share >= 60 else INK)
         right.set_xlim(0, 105)
-        right.set_title("Promises: % of quarter hours whose limits some corner breaks")
+        right.set_title("Quarter hours whose limits some corner breaks, %")
 
 
 def _energy(path: Path, days: Sequence[Scored], caption: str) -> None:
@@ -114,7 +114,7 @@ def _energy(path: Path, days: Sequence[Scored], caption: str) -> None:
         left.set_title("Not served, kWh a day")
         left.set_xlim(0, 1.14 * max(totals.max(), 1.0))
         _named(left)
-        figure.legend(*left.get_legend_handles_labels(), loc="upper right", ncols=3, bbox_to_anchor=(0.99, 0.985))
+        left.legend(loc="upper right")
         _bars(right, days, BY_KEY["welfare_eur"], "Welfare by the homes' own valuations, EUR a day")
 
 

@@ -11,6 +11,7 @@ MARKET, BASE = "market", "doe"
 COMPARED = ("curtailed_kwh", "unserved_kwh", "car_missing_kwh", "welfare_eur", "smallest_share", "jain")
 RIVALS = ("doe", "equal", "5kw", "anm")
 BROKEN = BY_KEY["minutes_broken"]
+CARRIED = "On these days the network would have carried all that homes wanted: every limit beyond the connections only cost them."
 
 
 def verdict(days: Sequence[Scored]) -> list[str]:
@@ -23,6 +24,7 @@ def _security(days: Sequence[Scored]) -> list[str]:
     clean = [NAMES[name] for name, one in minutes.items() if one.mean == 0]
     broken = [f"{NAMES[n]} in {told(one)} minutes a day (at worst {_depth(days, n)})" for n, one in minutes.items() if one.mean > 0]
     found = [f"AC power flow at the actual powers breaks no limit with: {', '.join(clean)}."] if clean else []
+    found += [] if minutes["rating"].mean else [CARRIED]
     return found + ([f"Limits are broken with {'; '.join(broken)}."] if broken else [])
 
 
@@ -79,8 +81,9 @@ def _cost(days: Sequence[Scored]) -> list[str]:
 
 def told(value: Mean, signed: bool = False) -> str:
     """With its interval, rounded to what can be read."""
-    digits = 0 if abs(value.mean) >= 100 else 1 if abs(value.mean) >= 10 else 2 if abs(value.mean) >= 0.1 else 4
-    digits = 0 if value.mean == 0 else digits
+    digits = 0 if abs(value.mean) >= 100 else 1 if abs(value.mean) >= 10 else 2 if abs(value.mean) >= 2 else 3
+    if value.mean == 0 and not value.half:
+        return "0"
     figure = f"{value.mean:{'+' if signed else ''},.{digits}f}"
     return figure if value.half is None else f"{figure} ± {value.half:,.{digits}f}"
 
