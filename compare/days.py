@@ -6,8 +6,8 @@ measured profiles of one day of the year, drawn by the seed; worths, batteries a
 of a quarter hour what the same quarter hour was on average in the seven days before.
 
 The interface voltage wanders inside the range that the operator guarantees: by the hour between equal bands of that range, by the
-quarter hour inside the band. The operator knows the band an hour ahead, and so may refresh envelopes for it; the voltage itself it
-knows when it measures. Sun and voltage are drawn independently.
+quarter hour inside the band. The operator knows the band 75 minutes ahead, when orders are first taken, and so may refresh envelopes for
+it; the voltage itself it knows when it measures. Sun and voltage are drawn independently.
 """
 
 from __future__ import annotations

@@ -125,6 +125,17 @@ class Exchange:
         for command in trader.wanted(moment, self.spec, lambda start_ms: self._holding(trader, start_ms)):
             self.messages["requests"] += 1
             self._apply(command)
+        self._uncross(at_ms)
+
+    def _uncross(self, interval_ms: int) -> None:
+        """What rests may gain together, as a node asks after every batch."""
+        began_s = time.perf_counter()
+        worth_it = self._proposer.may_uncross(self.engine, AREA, interval_ms)
+        uncross = self._proposer.uncross(self.engine, AREA, interval_ms, ends_auction=False) if worth_it else None
+        self.deciding_s += time.perf_counter() - began_s
+        self.counts["solver asked at rest"] += worth_it
+        if uncross is not None:
+            self._apply(uncross)
 
     def _holding(self, trader: Trader, interval_ms: int) -> tuple[int, int]:
         if interval_ms not in self.engine.areas[AREA].intervals:

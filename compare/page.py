@@ -23,7 +23,7 @@ Homes, appliances, cars, batteries and valuations are drawn from the seed of the
 Nobody foresees a day. Static limits and envelopes use no forecast of homes. Homes that trade know a share of the coming minutes that grows
  towards the gate. Curtailment knows what homes wanted one minute ago, exactly, and reaches all of them.
 Curtailment acts one minute late: that is its only fault. In that minute limits may be broken.
-The interface voltage wanders in the guaranteed range. Envelopes know its band, a third of the range, an hour ahead. Curtailment measures
+The interface voltage wanders in the guaranteed range. Envelopes know its band, a third of the range, 75 minutes ahead. Curtailment measures
  it. Static limits hold for all of it.
 A broken minute is any excess of a voltage limit or a rating in AC power flow, however small. Cables and EN 50160 tolerate short ones.
 Envelopes and the equal limit hold whatever all homes do at the same time. Homes of these days do not do the worst: that is what they cost.

@@ -10,7 +10,7 @@
 | market | the same envelopes, traded until five minutes before delivery (`compare/market.py`) |
 
 Nobody foresees the day: static limits and envelopes know no forecast of homes at all, curtailment knows the minute before, homes that
-trade know part of what they will want. Only the band of the interface voltage is known an hour ahead, to envelopes.
+trade know part of what they will want. Only the band of the interface voltage is known 75 minutes ahead, to envelopes.
 """
 
 from __future__ import annotations

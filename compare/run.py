@@ -1,7 +1,7 @@
 """Many days, in processes of their own, each kept on the disk when it is done: a run that was stopped goes on where it was.
 
-A day's file is named by its seed in a folder named by everything that the day depends on: the network, its plans, the number of
-intervals, and the code of this package and of those that it runs.
+A day's file is named by its seed in a folder named by everything that the day depends on: the network, the number of intervals, and the
+code of this package and of those that it runs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Comparison(NamedTuple):
 def compare(task: Task, progress: Progress) -> Comparison:
     """All days of the task, in the order of the seeds."""
     ground = prepare(task.network, progress)
-    folder = task.out / DAYS_FOLDER / _fingerprint(task, ground)
+    folder = task.out / DAYS_FOLDER / _fingerprint(task)
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in task.seeds if _read(folder, seed) is None]
     profiles = profiles_of(task.network.name, [c.id for c in task.network.customers]) if missing else None
@@ -89,8 +89,8 @@ def _day(seed: int) -> Scored:
     return prepared.day(draw(prepared.physics.network, seed, profiles, intervals))
 
 
-def _fingerprint(task: Task, ground: Ground) -> str:
-    told = task.network.name, task.network.content_hash, task.intervals, code_hash(CODE), msgspec.msgpack.encode(ground)
+def _fingerprint(task: Task) -> str:
+    told = task.network.name, task.network.content_hash, task.intervals, code_hash(CODE)
     return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
 
 
