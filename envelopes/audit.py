@@ -10,7 +10,8 @@ the goal at twice the alarm, so that the next search does not find the alarm aga
 the poor kinds, then on all. Each time the holdings are projected on the tightened rows and certified again: what is proposed
 has passed. Where no tightening passes, a broken limit leaves only the failsafe envelopes.
 
-An interval in which the operator has set devices is judged on the network with these settings (`envelopes.recourse.in_force`).
+An interval in which the operator has set devices is judged on the network with these settings (`envelopes.recourse.in_force`), and one
+whose rows were made for forecasts of its own on the network with these.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
+from envelopes.forecasts import Forecast, with_forecasts
 from envelopes.recourse import Settings, in_force
 from riskcheck.certificate import Certificate
 from riskcheck.certify import TOLERANCE, WEIGHT, Certifier
@@ -37,8 +39,11 @@ if TYPE_CHECKING:
 
 PER_MILLE_MAX = 8_000
 FAILSAFE_ONLY = "no tightening of the rows helps: failsafe envelopes for everybody"
-VARIANTS_MAX = 4  # sets of settings whose certifiers are kept between audits
+VARIANTS_MAX = 8  # sets of settings and forecasts whose certifiers are kept between audits
 VOLTAGES = ("voltage_max", "voltage_min")  # their margins are in pu, all others shares of a rating
+
+
+Forecasts = tuple[Forecast, ...]
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -70,7 +75,7 @@ class Remedy(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What the calls of one network with one set of settings share."""
+    """What the calls of one network with one set of settings and forecasts share."""
 
     certifier: Certifier
     alarm: Alarm
@@ -86,7 +91,7 @@ class Prepared(NamedTuple):
 
 
 _networks: dict[str, tuple[Network, Alarm]] = {}
-_prepared: dict[Settings, Prepared] = {}
+_prepared: dict[tuple[Settings, Forecasts], Prepared] = {}
 
 
 def prepare(network: Network, alarm: Alarm) -> str:
@@ -94,23 +99,24 @@ def prepare(network: Network, alarm: Alarm) -> str:
     _networks.clear()
     _prepared.clear()
     _networks[network.content_hash] = network, alarm
-    _prepared[()] = Prepared.of(network, alarm)
+    _prepared[(), ()] = Prepared.of(network, alarm)
     return network.content_hash
 
 
-def _prepared_for(network_hash: str, settings: Settings) -> Prepared:
-    """The oldest settings are forgotten first. Raises ValueError where the network has no such device."""
+def _prepared_for(network_hash: str, settings: Settings, forecasts: Forecasts) -> Prepared:
+    """The oldest variants are forgotten first. Raises ValueError where the network has no such device or passive."""
     network, alarm = _networks[network_hash]
-    if settings not in _prepared:
-        for other in [kept for kept in _prepared if kept][: max(0, len(_prepared) - VARIANTS_MAX)]:
+    variant = settings, forecasts
+    if variant not in _prepared:
+        for other in [kept for kept in _prepared if kept != ((), ())][: max(0, len(_prepared) - VARIANTS_MAX)]:
             del _prepared[other]
-        _prepared[settings] = Prepared.of(in_force(network, settings), alarm)
-    return _prepared[settings]
+        _prepared[variant] = Prepared.of(in_force(with_forecasts(network, forecasts), settings), alarm)
+    return _prepared[variant]
 
 
-def audit(network_hash: str, holding_w: tuple[int, ...], seed: int, settings: Settings = ()) -> Finding:
+def audit(network_hash: str, holding_w: tuple[int, ...], seed: int, settings: Settings = (), forecasts: Forecasts = ()) -> Finding:
     """Holdings by right: exports, then imports."""
-    prepared = _prepared_for(network_hash, settings)
+    prepared = _prepared_for(network_hash, settings, forecasts)
     certificate = prepared.certify(np.array(holding_w, dtype=np.int64), seed)
     return judge(certificate, None if prepared.is_proven else prepared.alarm)
 
@@ -135,10 +141,10 @@ def _worst(certificate: Certificate) -> str:
 
 def remedy(
     network_hash: str, rows: bytes, holding_w: tuple[int, ...], floor_w: tuple[int, ...], finding: Finding, seed: int,
-    settings: Settings = (),
+    settings: Settings = (), forecasts: Forecasts = (),
 ) -> Remedy | None:  # fmt: skip
     """Tighter rows and the projection of the holdings on them that passes an audit, proven or not; None where nothing does."""
-    prepared = _prepared_for(network_hash, settings)
+    prepared = _prepared_for(network_hash, settings, forecasts)
     holding, floor = np.array(holding_w, dtype=np.int64), np.array(floor_w, dtype=np.int64)
     polytope = Polytope.from_bytes(rows)
     poor = finding.broken + finding.low

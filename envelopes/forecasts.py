@@ -12,13 +12,17 @@ not named keeps the range of the network file. All mistakes are named at once, w
 from __future__ import annotations
 
 import csv
+import dataclasses
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+
+if TYPE_CHECKING:
+    from riskcheck.network import Network
 
 RULES = ("max_min", "proportional", "total", "equal")
 ORDERS = ("together", "export_first", "import_first")
@@ -74,9 +78,8 @@ def read_areas(path: Path) -> list[AreaSource]:
 
 def _is_name(name: str) -> bool:
     """A topic's level, and a folder that is none of `.` and `..`."""
-    return (
-        0 < len(name) <= 64 and all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name) and bool(name.strip("."))
-    )
+    is_written = all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name)
+    return is_written and len(name) <= 64 and bool(name.strip("."))
 
 
 def _unknown(source: AreaSource) -> Iterator[str]:
@@ -151,3 +154,17 @@ def instant_ms(text: str) -> int:
     if found.tzinfo is None:
         raise ValueError("a time without a zone")
     return int(found.astimezone(UTC).timestamp() * 1000)
+
+
+def with_forecasts(network: Network, forecasts: Sequence[Forecast]) -> Network:
+    """The network with these ranges for its passives. Raises ValueError for a passive that it has not."""
+    ranges = {forecast.passive: forecast for forecast in forecasts}
+    known = {passive.id for passive in network.passives}
+    unknown = sorted(set(ranges) - known)
+    if unknown:
+        listed = ", ".join(sorted(known)[:8]) or "none"
+        raise ValueError(f"forecasts name passives that {network.name} has not: {', '.join(unknown[:5])}; it has {listed}")
+    passives = [
+        dataclasses.replace(p, low_w=ranges[p.id].low_w, high_w=ranges[p.id].high_w) if p.id in ranges else p for p in network.passives
+    ]
+    return dataclasses.replace(network, passives=tuple(passives))

@@ -14,7 +14,6 @@ kills its worker again.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,13 +23,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from envelopes.forecasts import AreaSource, Forecast, Key
+from envelopes.forecasts import AreaSource, Forecast, Key, with_forecasts
 
 if TYPE_CHECKING:
     from riskcheck.network import Network
 
 Progress = Callable[[str, float], None]
 PIECE_INTERVALS = 24
+QUARTER_MS = 900_000
 TRIES = 2
 ROWS_KEPT_S = 3600.0
 FORMAT = 1
@@ -56,6 +56,7 @@ class Outcome(msgspec.Struct, frozen=True):
     problem: str = ""
     network_hash: str = ""
     forecasts: tuple[Forecast, ...] = ()
+    length_ms: int = QUARTER_MS
     format: int = FORMAT
 
 
@@ -64,6 +65,7 @@ class Piece(NamedTuple):
 
     source: AreaSource
     intervals: tuple[tuple[int, tuple[Forecast, ...], str], ...]
+    length_ms: int = QUARTER_MS
 
 
 class Done(NamedTuple):
@@ -88,7 +90,7 @@ def solve(piece: Piece) -> list[Done]:
         if forecasts not in known:
             known[forecasts] = _solve(piece.source, network, interval_ms, forecasts, inputs_hash)
         first = known[forecasts]
-        outcome = msgspec.structs.replace(first.outcome, interval_ms=interval_ms, inputs_hash=inputs_hash)
+        outcome = msgspec.structs.replace(first.outcome, interval_ms=interval_ms, inputs_hash=inputs_hash, length_ms=piece.length_ms)
         done.append(Done(outcome, first.rows))
     return done
 
@@ -113,20 +115,6 @@ def _solve(source: AreaSource, network: Network, interval_ms: int, forecasts: tu
         network_hash=network.content_hash, forecasts=forecasts,
     )  # fmt: skip
     return Done(outcome, ready.rows.to_bytes())
-
-
-def with_forecasts(network: Network, forecasts: Sequence[Forecast]) -> Network:
-    """The network with these ranges for its passives. Raises ValueError for a passive that it has not."""
-    ranges = {forecast.passive: forecast for forecast in forecasts}
-    known = {passive.id for passive in network.passives}
-    unknown = sorted(set(ranges) - known)
-    if unknown:
-        listed = ", ".join(sorted(known)[:8]) or "none"
-        raise ValueError(f"forecasts name passives that {network.name} has not: {', '.join(unknown[:5])}; it has {listed}")
-    passives = [
-        dataclasses.replace(p, low_w=ranges[p.id].low_w, high_w=ranges[p.id].high_w) if p.id in ranges else p for p in network.passives
-    ]
-    return dataclasses.replace(network, passives=tuple(passives))
 
 
 def _failed(area: str, interval_ms: int, _forecasts: tuple[Forecast, ...], inputs_hash: str, problem: str) -> Done:
@@ -206,8 +194,9 @@ class Store:
 
 
 def pieces(
-    areas: Iterable[AreaSource], forecasts: Mapping[Key, tuple[Forecast, ...]], starts_ms: Sequence[int], store: Store
-) -> list[Piece]:
+    areas: Iterable[AreaSource], forecasts: Mapping[Key, tuple[Forecast, ...]], starts_ms: Sequence[int], store: Store,
+    length_ms: int = QUARTER_MS,
+) -> list[Piece]:  # fmt: skip
     """What is to be solved: without whatever is there already, from the same inputs."""
     found = []
     for source in areas:
@@ -215,11 +204,11 @@ def pieces(
         due = []
         for start in starts_ms:
             ranges = forecasts.get(Key(source.name, start), ())
-            inputs_hash = _hash(identity, ranges)
+            inputs_hash = _hash(identity, ranges, length_ms)
             kept = store.outcome(Key(source.name, start))
             if kept is None or kept.inputs_hash != inputs_hash or kept.keeps != "new":
                 due.append((start, ranges, inputs_hash))
-        found += [Piece(source, tuple(due[at : at + PIECE_INTERVALS])) for at in range(0, len(due), PIECE_INTERVALS)]
+        found += [Piece(source, tuple(due[at : at + PIECE_INTERVALS]), length_ms) for at in range(0, len(due), PIECE_INTERVALS)]
     return found
 
 
@@ -231,8 +220,8 @@ def _identity(source: AreaSource) -> bytes:
     return hashlib.blake2b(msgspec.json.encode(source) + content + weights, digest_size=16).digest()
 
 
-def _hash(identity: bytes, ranges: tuple[Forecast, ...]) -> str:
-    return hashlib.blake2b(identity + msgspec.json.encode(ranges), digest_size=16).hexdigest()
+def _hash(identity: bytes, ranges: tuple[Forecast, ...], length_ms: int) -> str:
+    return hashlib.blake2b(identity + msgspec.json.encode((ranges, length_ms)), digest_size=16).hexdigest()
 
 
 def run(work: Sequence[Piece], executor: Callable[[], Executor], store: Store, progress: Progress | None = None) -> list[Outcome]:

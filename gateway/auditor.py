@@ -10,7 +10,8 @@
 * The worker dies, or is silent for longer than `patience_s`: the operator is told and it is started again. After
   `failures_max` failures without an audit between them the area is halted: nobody trades unseen. It is still tried again.
 
-Holdings are judged on the network with the device settings of their interval; the two are noted together.
+Holdings are judged on the network with the device settings of their interval, and with the forecasts that its rows were made for where
+the periodic job made them (`gateway/refreshed.py`); all are noted together.
 
 The event loop only copies holdings and sends a call. While an audit runs newer holdings replace older ones, so at most one
 set per interval waits and the last holdings of every interval are audited. What halts or lowers is an ordinary command in the
@@ -26,7 +27,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from envelopes.audit import Alarm, Finding, Remedy, audit, in_words, prepare, remedy
+from envelopes.audit import Alarm, Finding, Forecasts, Remedy, audit, in_words, prepare, remedy
 from envelopes.change import taken
 from envelopes.recourse import Settings
 from envelopes.refresh import on_rows
@@ -70,10 +71,11 @@ class Audits(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """What is to be audited: holdings by right, and the settings that they rely on."""
+    """What is to be audited: holdings by right, and the settings and forecasts that they rely on."""
 
     holding_w: tuple[int, ...]
     settings: Settings
+    forecasts: Forecasts
 
 
 class Auditor:
@@ -90,6 +92,7 @@ class Auditor:
         self._failures = 0
         self._seen: set[int] = set()
         self.audits = Audits(0, 0, 0, 0, 0, 0, {})
+        self.forecasts: dict[str, Forecasts] = {}  # by the hash of the rows made for them; who makes rows of forecasts shares it
 
     @property
     def process_id(self) -> int | None:
@@ -109,7 +112,7 @@ class Auditor:
     def note(self, interval_ms: int, area: str, engine: Engine) -> None:
         interval = engine.areas[area].intervals.get(interval_ms)
         if interval is not None:
-            self._waiting[interval_ms] = Noted(held_w(interval), interval.settings)
+            self._waiting[interval_ms] = Noted(held_w(interval), interval.settings, self.forecasts.get(interval.rows_hash, ()))
             self._arrived.set()
             self._caught_up.clear()
 
@@ -149,7 +152,7 @@ class Auditor:
                 return
             interval_ms, noted = next(iter(self._waiting.items()))
             patience_s, seed = self._settings.patience_s, self.audits.made + 1
-            finding = await self._worker.call(patience_s, audit, self._prepared[1], noted.holding_w, seed, noted.settings)
+            finding = await self._worker.call(patience_s, audit, self._prepared[1], noted.holding_w, seed, noted.settings, noted.forecasts)
             self._count(interval_ms, finding)
             if finding.broken or finding.low:
                 await self._act(exchange, interval_ms, finding)
@@ -192,8 +195,10 @@ class Auditor:
         interval = exchange.engine.areas[exchange.plan.area].intervals[interval_ms]
         holding_w, floor_w = held_w(interval), tuple(map(int, exchange.plan.network.floors_w()))
         patience_s, seed, settings = REMEDY_PATIENCE * self._settings.patience_s, self.audits.made, interval.settings
-        network_hash = self._prepared[1]
-        return await self._worker.call(patience_s, remedy, network_hash, rows.to_bytes(), holding_w, floor_w, finding, seed, settings)
+        network_hash, forecasts = self._prepared[1], self.forecasts.get(interval.rows_hash, ())
+        return await self._worker.call(
+            patience_s, remedy, network_hash, rows.to_bytes(), holding_w, floor_w, finding, seed, settings, forecasts
+        )
 
     async def _apply(self, exchange: Exchange, interval_ms: int, rows: Polytope, finding: Finding, found: Remedy) -> None:
         """Lowers the holdings, and opens later intervals on the tightened rows where those before were the plan's."""
@@ -205,6 +210,8 @@ class Auditor:
         )
         if found.rows is not None and exchange.plan.rows.content_hash == rows.content_hash:
             exchange.plan = await asyncio.to_thread(on_rows, exchange.plan, tight)
+        if rows.content_hash in self.forecasts:
+            self.forecasts[tight.content_hash] = self.forecasts[rows.content_hash]
         decided = await exchange.submit([InstallRows(area, tight.to_bytes()), change])
         self.audits = self.audits._replace(tightened=self.audits.tightened + 1)
         outcome = "; ".join(refused.detail for refused in decided.refused) or str(taken(decided.events))

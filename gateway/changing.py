@@ -16,13 +16,13 @@ A start on the same network keeps them, as the rows built for the network with t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple, Protocol
 
 from envelopes.allocate import InsecureFloorsError
 from envelopes.change import ChangeError, Difference, Taken, change_rows, difference, is_within, limit_w, limits_w, taken
 from envelopes.recourse import Settings, in_force
-from envelopes.refresh import InsecureAllocationError, Plan, plan
+from envelopes.refresh import MAX_MIN, InsecureAllocationError, Plan, Policy, plan
 from exchange.bounds import MarketSettings
 from exchange.commands import Command, Halt, Resume
 from exchange.engine import Engine
@@ -113,16 +113,17 @@ async def change(exchange: Exchange, network: Network) -> Change:
 
 
 async def _planned(exchange: Exchange, worker: Worker, network: Network) -> Plan:
-    found = await worker.call(BUILD_PATIENCE_S, planned, network, exchange.plan.area, exchange.plan.settings)
+    ready = exchange.plan
+    found = await worker.call(BUILD_PATIENCE_S, planned, network, ready.area, ready.settings, ready.policy)
     if isinstance(found, Unfit):
         raise UnfitError(found)
     return found
 
 
-def planned(network: Network, area: str, settings: MarketSettings) -> Plan | Unfit:
+def planned(network: Network, area: str, settings: MarketSettings, policy: Policy = MAX_MIN) -> Plan | Unfit:
     """`envelopes.refresh.plan` for the worker: everything that is wrong with a network is a ValueError."""
     try:
-        return plan(network, area, settings)
+        return plan(network, area, settings, policy=policy)
     except (InsecureFloorsError, Insecure) as error:
         return Unfit(str(error), isinstance(error, InsecureFloorsError))
     except InsecureAllocationError as error:
@@ -159,15 +160,16 @@ def resumptions(engine: Engine, area: str) -> list[Command]:
     return [Resume(area, None, f"{NETWORK_CHANGE} done")] if is_ours else []
 
 
-def settle(engine: Engine, ready: Plan, now_ms: int) -> list[Command]:
+def settle(engine: Engine, ready: Plan, now_ms: int, carried: Container[str] = ()) -> list[Command]:
     """At a start, before anything trades: intervals that an older network's rows admitted are moved to the plan's.
 
-    Rows that are tighter than the network's (the auditor's) stay, and so do settings whose rows are the network's with them.
+    Rows that are tighter than the network's (the auditor's) stay, and so do settings whose rows are the network's with them. `carried` are
+    hashes of rows that the network carries with the forecasts of their interval.
     What was delivered already is left alone.
     """
     known, length_ms = engine.areas[ready.area], engine.areas[ready.area].settings.interval_ms
     live = [(at, one) for at, one in sorted(known.intervals.items()) if now_ms < at + length_ms]
-    rows = {(one.rows_hash, one.settings): one.headroom.polytope for _, one in live}
+    rows = {(one.rows_hash, one.settings): one.headroom.polytope for _, one in live if one.rows_hash not in carried}
     stale = {key for key, polytope in rows.items() if not _is_carried(ready, polytope, key[1])}
     commands: list[Command] = []
     for start_ms, interval in live:

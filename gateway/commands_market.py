@@ -43,6 +43,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
         source=arguments.network, area=arguments.area, journal=arguments.journal, schedule=schedule_of(arguments),
         broker_url=arguments.broker, passwords=arguments.passwords, credentials=arguments.credentials,
         operator_account=arguments.operator_account, audit=AuditSettings(alarm), recourse=arguments.recourse, market=market_of(arguments),
+        refreshed=arguments.refreshed,
     )  # fmt: skip
     serve(given.network(arguments.network), settings)
     return OK
@@ -112,6 +113,7 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alarm-voltage-pu", type=given.positive(float), default=0.0003, help=alarm.format("voltage"))
     parser.add_argument("--alarm-loading-percent", type=given.positive(float), default=0.3, help=alarm.format("current"))
     parser.add_argument("--recourse", action="store_true", help="set inverters and taps where that makes a blocked trade secure")
+    parser.add_argument("--refreshed", type=Path, metavar="DIR", help="where `limex refresh` keeps envelopes made from new forecasts")
 
 
 def _time_options(group: argparse._ArgumentGroup) -> None:

@@ -102,7 +102,7 @@ def one_round(arguments: argparse.Namespace, store: Store, pool: Pool) -> Round:
     from_ms = (int(time.time() * 1000) if arguments.since is None else arguments.since) // length_ms * length_ms
     starts_ms = [from_ms + number * length_ms for number in range(arguments.horizon)]
     with working(quiet=arguments.json) as progress:
-        outcomes = run(pieces(areas, forecasts, starts_ms, store), pool, store, progress)
+        outcomes = run(pieces(areas, forecasts, starts_ms, store, length_ms), pool, store, progress)
     for area in areas:
         store.forget(area.name, from_ms - DAY_MS)
     return Round(from_ms, tuple(area.name for area in areas), len(starts_ms), outcomes)
@@ -172,16 +172,14 @@ def refresh_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", type=int, choices=(5, 15, 30), default=15, metavar="MINUTES", help="their length (default: %(default)s)"
     )
-    parser.add_argument(
-        "--from", dest="since", type=given.interval, metavar="TIME", help="of the first interval (default: the present one)"
-    )
+    parser.add_argument("--from", dest="since", type=given.interval, metavar="TIME", help="of the first (default: the present one)")
     parser.add_argument(
         "--every", type=given.positive(float), default=15, metavar="MINUTES", help="between two rounds (default: %(default)s)"
     )
     parser.add_argument("--once", action="store_true", help="one round; exits with 1 if an area failed")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--workers", type=given.positive(int), default=os.cpu_count() or 1, metavar="N", help="processes (default: all cores)"
+        "--workers", type=given.positive(int), default=os.cpu_count() or 1, metavar="N", help="processes (default: one per core)"
     )
     where.add_argument("--cluster", metavar="WHERE", help="a Dask scheduler's address, or local:N to try it (pip install 'limex[cluster]')")
     parser.add_argument("--json", action="store_true", help="no progress; each round as one JSON object on a line")

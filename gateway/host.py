@@ -4,7 +4,8 @@ The clock asks `due` what is to be done and submits it as commands; it does not 
 over are ended by the joint fills of what rests then, before anything else is decided. If the
 journal cannot be written everything ends: an exchange without a memory must not answer. A private broker that dies is started
 again; gateway and homes reconnect by themselves. An auditor, where there is one, sees every batch, as does the desk that looks for
-recourse; a changed network comes by `change`. All three change rows by commands, one of them at a time (`settling`).
+recourse; a changed network comes by `change`, new forecasts by the periodic job's store. All of them change rows by commands, one of
+them at a time (`settling`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Self
 from envelopes.change import taken
 from envelopes.refresh import Plan
 from exchange.bounds import FIXED_SETTINGS, CustomerTerms, MarketSettings
-from exchange.commands import Command, OpenInterval, Resume, Sweep
+from exchange.commands import Command, InstallRows, OpenInterval, Resume, Sweep
 from exchange.engine import Engine
 from exchange.events import Event, Refused
 from exchange.journal import JournalError
@@ -33,6 +34,7 @@ from gateway.clock import Schedule, auctions_over, due
 from gateway.mqtt import Gateway
 from gateway.operator import NETWORK_CHANGE
 from gateway.recourse import Desk
+from gateway.refreshed import Opening, Refreshed
 from gateway.session import SessionSettings
 from riskcheck.network import Network
 
@@ -80,6 +82,7 @@ class Host:
         settings: SessionSettings | None = None,
         auditor: Auditor | None = None,
         desk: Desk | None = None,
+        refreshed: Refreshed | None = None,
     ) -> None:
         self.plan = plan
         self.settling = asyncio.Lock()
@@ -87,6 +90,9 @@ class Host:
         self.settled = taken(())  # what the start on this network took from intervals that another one had admitted
         self.auditor = auditor
         self.desk = desk
+        self.refreshed = refreshed
+        if auditor is not None and refreshed is not None:
+            auditor.forecasts = refreshed.forecasts
         self.node = Node(journal, self._release)
         self.gateway = Gateway(self.node, broker.host, broker.port, broker.exchange, plan.area, market_ms, settings)
         self._broker = broker
@@ -118,6 +124,8 @@ class Host:
             watches.append(self.auditor.run(self))
         if self.desk is not None:
             watches.append(self.desk.run(self))
+        if self.refreshed is not None:
+            watches.append(self.refreshed.run(self))
         self._watches = [asyncio.create_task(watch) for watch in watches]
         return self
 
@@ -207,7 +215,10 @@ class Host:
         if known.settings != opening.settings:
             self.plan = self.plan._replace(settings=known.settings)
         installed: list[Command] = [] if self.plan.rows.content_hash in known.rows else [rows]
-        return installed + changing.settle(self.engine, self.plan, self._market_ms())
+        if self.refreshed is None:
+            return installed + changing.settle(self.engine, self.plan, self._market_ms())
+        self.refreshed.recall(self.engine, self.plan)
+        return installed + changing.settle(self.engine, self.plan, self._market_ms(), self.refreshed.forecasts)
 
     @property
     def amended(self) -> list[str]:
@@ -240,12 +251,22 @@ class Host:
 
     def _due(self, now_ms: int) -> list[Command]:
         """What the clock orders now; rows that no interval needed, and so were forgotten, are installed again before they are named."""
-        area, engine, ready = self.plan.area, self.engine, self.plan
-        commands = due(self._schedule, area, now_ms, engine.phases(area), engine.next_expiry_ms(), ready.open_interval)
-        is_needed = any(isinstance(command, OpenInterval) for command in commands)
-        if is_needed and ready.rows.content_hash not in engine.areas[area].rows:
-            commands.insert(0, ready.opening()[1])
-        return commands
+        area, openings = self.engine.areas[self.plan.area], list[Opening]()
+
+        def allocate(interval_ms: int) -> OpenInterval:
+            openings.append(self._opening(interval_ms))
+            return openings[-1].command
+
+        commands = due(self._schedule, area.name, now_ms, self.engine.phases(area.name), self.engine.next_expiry_ms(), allocate)
+        missing = {
+            one.command.rows_hash: InstallRows(area.name, one.rows.to_bytes()) for one in openings if one.command.rows_hash not in area.rows
+        }
+        return [*missing.values(), *commands, *(follows for one in openings for follows in one.then)]
+
+    def _opening(self, interval_ms: int) -> Opening:
+        if self.refreshed is not None:
+            return self.refreshed.opening(self.plan, interval_ms)
+        return Opening(self.plan.rows, self.plan.open_interval(interval_ms))
 
 
 def incompatible(known: Area, settings: MarketSettings, customers: Sequence[CustomerTerms]) -> list[str]:

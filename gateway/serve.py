@@ -1,8 +1,8 @@
 """`limex serve`: the exchange in real time, until it is interrupted.
 
 SIGHUP: the network is read again and put in force while the market is open; a file that cannot be used changes nothing.
-SIGUSR1: the operator resumes what an audit has halted. What either came to is said on stderr, as are the auditor's findings and
-what recourse has set. Everything else that an operator orders comes over MQTT (`limex operator`).
+SIGUSR1: the operator resumes what an audit has halted. What either came to is said on stderr, as are the auditor's findings, what
+recourse has set and what the periodic job brought. Everything else that an operator orders comes over MQTT (`limex operator`).
 
 A private broker's address and passwords go to two files that only their owner can read: the homes', and the operator's. With a
 configured broker the operator brings them, and the access rules that its broker needs are in docs/wire.md.
@@ -20,6 +20,7 @@ from typing import ParamSpec
 import msgspec
 
 from envelopes.change import ChangeError
+from envelopes.job import Store
 from envelopes.refresh import Plan, plan
 from exchange.bounds import MarketSettings
 from exchange.journal import JournalError
@@ -31,6 +32,7 @@ from gateway.broker import Broker, read_passwords, start_broker
 from gateway.clock import Schedule
 from gateway.host import Host
 from gateway.recourse import Desk
+from gateway.refreshed import Refreshed
 from gateway.show import working
 from gateway.worker import Worker, WorkerEndedError, WorkerError
 from riskcheck.levers import levers_of
@@ -54,6 +56,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
     market: MarketSettings
     audit: AuditSettings = AuditSettings()
     recourse: bool = False
+    refreshed: Path | None = None
 
 
 def serve(network: Network, settings: ServeSettings) -> None:
@@ -77,7 +80,10 @@ async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
     def listen(_batch: Batch) -> None:
         """Nothing to do beside the gateway."""
 
-    async with Host(settings.journal, broker, ready, settings.schedule, wall_clock_ms, listen, auditor=auditor, desk=desk) as host:
+    refreshed = None if settings.refreshed is None else Refreshed(Store(settings.refreshed), _say)
+    async with Host(
+        settings.journal, broker, ready, settings.schedule, wall_clock_ms, listen, auditor=auditor, desk=desk, refreshed=refreshed
+    ) as host:
         if settings.broker_url is None:  # only now: the journal is ours, so no other exchange's homes are using this file
             _write_accounts(settings, broker, [customer.id for customer in ready.network.customers])
         _say(f"area {settings.area}: {len(ready.network.customers)} customers, {ready.rows.n_rows} rows, journal {settings.journal}")
