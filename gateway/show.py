@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PIPED_COLUMNS = 120  # where there is no terminal to tell its width
 NO_POINT = "no operating point: voltage collapse"
 LISTED_MAX = 60  # customers of a breaking corner
+RULE_WORDS = {"max_min": "Max-min", "proportional": "Proportionally fair", "total": "Greatest-total", "equal": "Equal"}
 KINDS = {"voltage_max": "over-voltage", "voltage_min": "under-voltage", "thermal": "thermal", "interface": "interface power"}
 
 
@@ -77,7 +78,8 @@ def envelope_table(network: Network, rows: Polytope, allocation: Allocation) -> 
     n = len(network.customers)
     kind = "proven" if rows_are(network) == "proven" else "verified by search (docs/security.md)"
     counted = f"{n} customers, {rows.n_rows} rows of {rows.rows_given}"
-    table = Table(title=f"Max-min envelopes of {network.name}: {counted}\nrows: {kind}")
+    rule = RULE_WORDS.get(allocation.rule, allocation.rule)
+    table = Table(title=f"{rule} envelopes of {network.name}: {counted}\nrows: {kind}")
     table.add_column("customer")
     for heading in ("export W", "import W"):
         table.add_column(heading, justify="right")

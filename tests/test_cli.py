@@ -27,7 +27,7 @@ def limex(*arguments: object, timeout: float = 120) -> subprocess.CompletedProce
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "serve", "operator", "view", "envelopes", "certify", "replay", "import", "export", "settle", "whatif", "bench"],
+    ["demo", "serve", "operator", "view", "envelopes", "certify", "replay", "import", "export", "settle", "whatif", "bench", "refresh"],
 )
 def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -275,3 +275,14 @@ def test_serve_without_a_broker_that_answers_has_exit_code_3(tmp_path: Path) -> 
     assert done.returncode == 3
     assert "nothing answers at 127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_envelopes_are_shared_out_by_a_rule_and_what_is_wrong_with_weights_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["envelopes", NETWORK, "--rule", "equal"]) == 0
+    assert "Equal envelopes of" in capsys.readouterr().out
+    weights = tmp_path / "weights.csv"
+    weights.write_text("customer,weight\nnobody,1\n")
+    assert main(["envelopes", NETWORK, "--weights", str(weights)]) == 2
+    assert "nobody" in capsys.readouterr().err
