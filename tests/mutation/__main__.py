@@ -35,7 +35,7 @@ FILES = (
     "exchange/engine.py", "exchange/matching.py", "exchange/book.py", "exchange/ledger.py", "exchange/search.py", "exchange/proposals.py",
     "exchange/blocks.py", "exchange/withhold.py", "exchange/guards.py", "riskcheck/headroom.py",
 )  # fmt: skip
-EVERY = ("tests/test_engine.py", "tests/test_engine_network.py", "tests/test_phases.py")
+EVERY = ("tests/test_edges.py", "tests/test_engine.py", "tests/test_engine_network.py", "tests/test_phases.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "exchange/engine.py": (*EVERY, "tests/test_engine_rejects.py", "tests/test_engine_operator.py", "tests/test_snapshot.py"),
     "exchange/matching.py": (*EVERY, "tests/test_engine_operator.py"),
