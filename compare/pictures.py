@@ -94,10 +94,11 @@ def _security(path: Path, days: Sequence[Scored], caption: str) -> None:
         for place, name in enumerate(NAMES):
             kept = promises(days, name)
             share = 100 * kept[0] / kept[1] if kept else 0.0
-            words = "no promise" if kept is None else f"{share:.0f} % can be broken" if share else "none can be broken"
+            words = "no promise" if kept is None else f"{share:.0f} % can be broken" if share else "no corner found that does"
             right.barh(place, share, color=COLOURS[name], height=0.66)
             right.text(share + 2 if share < 60 else 3, place, words, va="center", fontweight="bold", color="white" if share >= 60 else INK)
         right.set_xlim(0, 105)
+        right.grid(visible=False, axis="y")
         right.set_title("Quarter hours whose limits some corner breaks, %")
 
 
