@@ -52,12 +52,16 @@ class Walk(NamedTuple):
 
 
 class Undo:
-    """The state of an interval's lines and residuals as it was before whatever touches it next."""
+    """The state of an interval's lines and residuals as it was before whatever touches it next.
+
+    Its `version`, too: what was only tried must leave no trace that a later command could see, for replay tries nothing.
+    """
 
     def __init__(self, interval: Interval) -> None:
         self.interval = interval
         self.residual = interval.headroom.residual.copy()
         self.arrivals = interval.arrivals
+        self.version = interval.version
         self._lines: dict[int, tuple[Line, list[tuple[int, int, Order]]]] = {}
         self._orders: dict[int, tuple[Order, tuple[int, int, int, bool]]] = {}
 
@@ -71,6 +75,7 @@ class Undo:
     def take_back(self) -> None:
         self.interval.headroom.residual[:] = self.residual
         self.interval.arrivals = self.arrivals
+        self.interval.version = self.version
         for order, (open_w, shown_w, arrival, is_live) in self._orders.values():
             if is_live and not order.is_live:
                 order.account.open_orders += 1

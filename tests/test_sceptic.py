@@ -1,0 +1,64 @@
+"""Faults that random streams did not reach, each as the shortest story that shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from exchange.bounds import CustomerTerms, MarketSettings
+from exchange.codec import encode_events
+from exchange.commands import AmendSettings, Command, InstallRows, OpenArea, OpenInterval, Place
+from exchange.engine import Engine
+from exchange.events import Refused
+from exchange.proposer import Proposer
+from exchange.snapshot import dump
+from riskcheck.polytope import Polytope, RowLabel
+
+NAMES = ("ann", "ben", "cat", "dan", "eve")
+LENGTH = 900_000
+HELD = 5_000
+
+
+def market(settings: MarketSettings) -> Engine:
+    """Three intervals; the one row is full, and everybody's export takes as much of it."""
+    engine, n = Engine(), len(NAMES)
+    columns = np.array([[1]] * n + [[0]] * n, dtype=np.int32)
+    rows = Polytope(columns, HELD * n, [RowLabel("thermal", "feeder", "abc")])
+    terms = tuple(CustomerTerms(name, 20_000, 20_000, 0, 0) for name in NAMES)
+    intervals = [OpenInterval("lv", LENGTH * number, rows.content_hash, (HELD,) * n, (HELD,) * n) for number in (1, 2, 3)]
+    for command in (OpenArea("lv", settings, terms), InstallRows("lv", rows.to_bytes()), *intervals):
+        assert not any(isinstance(event, Refused) for event in engine.apply(command))
+    return engine
+
+
+def place(who: str, side: str, watts: int, price: int, interval: int = 1, **more: Any) -> Place:
+    return Place("lv", who, f"{who}-{interval}", LENGTH * interval, "export", side, watts, price, **more)  # type: ignore[arg-type]
+
+
+# --- what is only tried leaves no trace ---------------------------------------------------------------------------
+
+
+def test_a_proposal_that_is_only_thought_of_does_not_make_a_block_order_be_tried_again() -> None:
+    """The proposer is not in the journal: a block that it wakes would trade live and rest in replay. Its trial walk shows an iceberg's
+    next part; the order itself is off the tick, so the engine changes nothing."""
+    settings = MarketSettings(sweeps=True)
+    live, proposer = market(settings), Proposer()
+    commands: list[Command] = [
+        place("ann", "sell", 100, 1_000, display_w=20),
+        place("ben", "sell", 20, 30_000, 2),
+        AmendSettings("lv", msgspec.structs.replace(settings, price_mct_max=20_000), "out of the block's reach"),
+        place("eve", "buy", 10, 16_000, intervals=2),
+        AmendSettings("lv", settings, "within it, but nobody looks"),
+        place("cat", "buy", 50, 5_001),
+        place("dan", "sell", 10, 1_000, 3),
+    ]
+    journal, events = [], []
+    for command in commands:
+        proposal = proposer.propose(live, command) if isinstance(command, Place) else None
+        journal.append(proposal or command)
+        events.append(encode_events(live.apply(journal[-1])))
+    replayed = market(settings)
+    assert [encode_events(replayed.apply(command)) for command in journal] == events
+    assert dump(replayed) == dump(live)
