@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from gateway import commands_hand, commands_market, commands_network, commands_refresh
+from gateway import commands_csip, commands_hand, commands_market, commands_network, commands_refresh
 from gateway.arguments import BAD_INPUT, INTERRUPTED, NO, OK, SURROUNDINGS, OutputError, UsageError
 from replay import cli as commands_replay
 
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     halt = 'limex operator halt --interval 2026-04-27T14:00 --book export --reason "line 3 is being inspected"'
     hand.operator_options(command("operator", hand.run_operator, hand.OPERATOR_TEXT, halt))
     hand.view_options(command("view", hand.run_view, hand.VIEW_TEXT, "limex view home-07 2026-04-27T14:00 import"))
+    commands_csip.csip_options(command("csip", commands_csip.run_csip, commands_csip.CSIP_TEXT, "limex csip home-07"))
     envelopes = "limex envelopes cigre-lv --out envelopes.json"
     network.envelopes_options(command("envelopes", network.run_envelopes, network.ENVELOPES_TEXT, envelopes))
     certify = "limex certify ieee-european-lv envelopes.json --effort full"

@@ -67,6 +67,13 @@ def default_control(area: str, envelope: wire.Envelope) -> bytes:
     return _document(root)
 
 
+def indented(document: bytes) -> str:
+    """The same for people."""
+    root = ET.fromstring(document)  # noqa: S314  the exchange wrote it
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode")
+
+
 def control_mrid(area: str, customer: str, control: wire.Control) -> str:
     return _mrid(area, customer, control.start_ms, control.duration_ms, control.opModExpLimW, control.opModImpLimW)
 

@@ -27,7 +27,22 @@ def limex(*arguments: object, timeout: float = 120) -> subprocess.CompletedProce
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "serve", "operator", "view", "envelopes", "certify", "replay", "import", "export", "settle", "whatif", "bench", "refresh"],
+    [
+        "demo",
+        "serve",
+        "operator",
+        "view",
+        "envelopes",
+        "certify",
+        "replay",
+        "import",
+        "export",
+        "settle",
+        "whatif",
+        "bench",
+        "refresh",
+        "csip",
+    ],
 )
 def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

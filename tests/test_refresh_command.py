@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -95,9 +97,6 @@ def test_each_round_reads_again_and_a_bad_file_is_not_the_end(
 
 def test_an_interrupt_ends_it_at_once_and_what_was_kept_is_not_solved_again(job: list[str], tmp_path: Path) -> None:
     """The processes are real here, and so is the signal."""
-    import os
-    import signal
-
     command = [sys.executable, "-m", "gateway.cli", *job, "--json", "--workers", "1"]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert running.stdout is not None
