@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from compare.days import DAY_INTERVALS
 from compare.paradigms import NAMES
 from compare.pictures import PICTURES, draw
 from compare.run import Comparison, Task
@@ -67,7 +68,7 @@ def subject(task: Task, found: Comparison) -> str:
     kind = "measured profiles of days of a year" if found.profiles else "drawn days"
     span = f"seed {seeds[0]}" if count == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     where = f"{task.network.name}, {len(task.network.customers)} homes, {count} {kind}, {span}"
-    hours = "" if task.intervals == 96 else f", the first {task.intervals} quarter hours only"
+    hours = "" if task.intervals == DAY_INTERVALS else f", the first {task.intervals} quarter hours only"
     return f"{where}{hours}{'; bars of error: 95 %' if count > 1 else ''}"
 
 
