@@ -86,13 +86,13 @@ def parts(engine: Engine) -> list[tuple[str, int]]:
     command, order = receipt.command, receipt.order
     assert isinstance(command, Place)
     assert order is not None
-    entry, remembered = order.line.entries[0], next(iter(area.intervals.values())).remembered[0]
+    entry = order.line.entries[0]
     texts = {id(text): sys.getsizeof(text) for text in (command.area, command.customer, command.request_id, request_id)}
     numbers = (order.quantity_w, order.price_mct, order.born, order.arrival, command.interval_ms)
     return [
-        ("command", sys.getsizeof(command)), ("answer", sys.getsizeof(receipt.answer)), ("receipt", sys.getsizeof(receipt)),
+        ("command", sys.getsizeof(command)), ("receipt", sys.getsizeof(receipt)),
         ("order", sys.getsizeof(order)), ("place in its line", sys.getsizeof(entry) + 8), ("place in the receipts", 100),
-        ("remembered by its interval", sys.getsizeof(remembered) + 8), ("texts", sum(texts.values())),
+        ("remembered by its interval", 8), ("texts", sum(texts.values())),
         ("numbers", sum(sys.getsizeof(number) for number in numbers)),
     ]  # fmt: skip
 

@@ -26,9 +26,9 @@ from exchange.commands import (
     Side,
     Sweep,
 )  # fmt: skip
-from exchange.events import Accepted, Answer, CancelCause, Cancelled, Event, MassCancelled, Rejected, Repeated, Replaced
+from exchange.events import Answer, CancelCause, Cancelled, Event, MassCancelled, Rejected, Repeated, Replaced
 from exchange.market import DIRECTIONS, Area, Interval
-from exchange.receipts import Account, Receipt
+from exchange.receipts import Account, Receipt, accepted
 from exchange.rejects import Reason
 from exchange.view import LocalView, OpenOrder, levels, local_view, open_order
 
@@ -82,13 +82,8 @@ class Engine:
             account, command.request_id, line, right, command.quantity_w, command.quantity_w, command.price_mct, command.until_ms, sequence,
             command.display_w, command.intervals,
         )  # fmt: skip
-        accepted = Accepted(
-            sequence, command.area, command.customer, command.request_id, command.interval_ms, command.direction, command.side,
-            command.quantity_w, command.price_mct, 0 if command.intervals > 1 else order.next_shown_w(), command.intervals,
-        )  # fmt: skip
-        events.append(accepted)
-        account.receipts[command.request_id] = Receipt(command, accepted, order)
-        interval.remembered.append((account, command.request_id))
+        events.append(accepted(command, sequence))
+        self._keep(interval, account, Receipt(command, None, order))
         interval.requests[account.position] += 1
         for each in intervals:
             (each.ledger.wanted_w if command.side == "buy" else each.ledger.offered_w)[right] += command.quantity_w
@@ -236,7 +231,7 @@ class Engine:
         if receipt is None:
             return area, account
         if receipt.command == command:
-            events.append(Repeated(self.sequence + 1, command.area, command.customer, command.request_id, receipt.answer))
+            events.append(Repeated(self.sequence + 1, command.area, command.customer, command.request_id, receipt.first_answer()))
         else:
             self._reject(command, Reason.ID_REUSED, f"id {command.request_id} was used for another request", events)
         return None
@@ -266,8 +261,11 @@ class Engine:
             self._remember(area.intervals[max(area.intervals)], account, command, cast(Answer, events[0]))
 
     def _remember(self, interval: Interval, account: Account, command: CustomerCommand, answer: Answer) -> None:
-        account.receipts[command.request_id] = Receipt(command, answer)
-        interval.remembered.append((account, command.request_id))
+        self._keep(interval, account, Receipt(command, answer))
+
+    def _keep(self, interval: Interval, account: Account, receipt: Receipt) -> None:
+        account.receipts[receipt.command.request_id] = receipt
+        interval.remembered.append(receipt)
 
     def _take_out(self, interval: Interval, order: Order) -> None:
         interval.take_out(order)

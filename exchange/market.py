@@ -12,7 +12,7 @@ from exchange.book import NEVER_TOLD, Line, Lines, Order
 from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.commands import DeviceSetting, Direction, Phase, Side, Withhold
 from exchange.ledger import Ledger
-from exchange.receipts import Account
+from exchange.receipts import Account, Receipt
 from riskcheck.headroom import Headroom
 from riskcheck.polytope import Polytope
 
@@ -60,7 +60,7 @@ class Interval:
         self.passed = np.zeros(2 * n, dtype=np.int8)  # the search's own
         self.arrivals = 0
         self.version = 0
-        self.remembered: list[tuple[Account, str]] = []
+        self.remembered: list[Receipt] = []
         self.last_price_mct: dict[Direction, int] = {}
         self.anchor_mct: dict[Direction, int] = {}
         self.requests, self.trades = [0] * n, [0] * n
@@ -217,8 +217,8 @@ class Area:
 
     def retire(self, interval: Interval) -> None:
         """Cash moves to the settled account; receipts, books and rows that nothing needs any more are forgotten."""
-        for account, request_id in interval.remembered:
-            account.receipts.pop(request_id, None)
+        for receipt in interval.remembered:
+            self.accounts[receipt.command.customer].receipts.pop(receipt.command.request_id, None)
         for position, cash in enumerate(interval.ledger.cash_mct):
             self.settled_mct[position] += cash
         del self.intervals[interval.start_ms]

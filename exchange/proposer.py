@@ -272,7 +272,9 @@ def _offers(area: Area, interval: Interval, taker: Order | None) -> Offers | Non
     table = np.array([(o.right, o.line.side == "buy", o.open_w, o.price_mct) for o in orders], dtype=np.int64)
     column, is_buy, open_w, price = table.T
     group = np.full(len(orders), -1, dtype=np.int64) if area.at_rates else column // n
-    return Offers(column.copy(), is_buy == 1, open_w.copy(), price.copy(), group)
+    offers = Offers(column.copy(), is_buy == 1, open_w.copy(), price.copy(), group)
+    is_countable = sweep.is_countable(int(interval.row_largest.max(initial=0)), interval.headroom.residual, offers)
+    return offers if is_countable else None
 
 
 def _resting(interval: Interval) -> list[Order]:

@@ -10,19 +10,35 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exchange.commands import CustomerCommand
-from exchange.events import Answer
+from exchange.commands import CustomerCommand, Place
+from exchange.events import Accepted, Answer
 
 if TYPE_CHECKING:
     from exchange.book import Order
 
 
 class Receipt(msgspec.Struct, eq=False, gc=False):
-    """`order` only with a Place that made one."""
+    """`order` only with a Place that made one: its answer is then made anew when it is asked for, and takes no memory meanwhile."""
 
     command: CustomerCommand
-    answer: Answer
+    answer: Answer | None
     order: Order | None = None
+
+    def first_answer(self) -> Answer:
+        if self.answer is not None:
+            return self.answer
+        assert isinstance(self.command, Place), "only a Place makes an order"
+        assert self.order is not None
+        return accepted(self.command, self.order.born)
+
+
+def accepted(command: Place, sequence: int) -> Accepted:
+    """The answer to a Place that is taken in."""
+    shown_w = 0 if command.intervals > 1 else min(command.display_w or command.quantity_w, command.quantity_w)
+    return Accepted(
+        sequence, command.area, command.customer, command.request_id, command.interval_ms, command.direction, command.side,
+        command.quantity_w, command.price_mct, shown_w, command.intervals,
+    )  # fmt: skip
 
 
 class Account:

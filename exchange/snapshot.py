@@ -41,7 +41,7 @@ class _Order(msgspec.Struct, frozen=True, array_like=True):
 class _Receipt(msgspec.Struct, frozen=True, array_like=True):
     position: int
     command: CustomerCommand
-    answer: Answer
+    answer: Answer | None
     order: _Order | None
 
 
@@ -167,10 +167,10 @@ def _dump_area(area: Area) -> _Area:
 
 def _dump_interval(interval: Interval) -> _Interval:
     receipts = []
-    for account, request_id in interval.remembered:
-        receipt = account.receipts[request_id]
+    for receipt in interval.remembered:
+        position = interval.area.accounts[receipt.command.customer].position
         order = _dump_order(receipt.order) if receipt.order is not None else None
-        receipts.append(_Receipt(account.position, receipt.command, receipt.answer, order))
+        receipts.append(_Receipt(position, receipt.command, receipt.answer, order))
     withheld = [_Withholding(kept.command, kept.row, kept.right, _dump_order(kept.order)) for kept in interval.withheld.values()]
     return _Interval(
         interval.start_ms, interval.rows_hash, interval.phase, _dump_ledger(interval), interval.arrivals, interval.last_price_mct,
@@ -226,8 +226,8 @@ def _load_interval(engine: Engine, area: Area, kept: _Interval) -> Interval:
         if receipt.order is not None:
             assert isinstance(command, Place), "only a Place makes an order"
             order = _load_order(engine, area, interval, account, command, receipt.order)
-        account.receipts[command.request_id] = Receipt(command, receipt.answer, order)
-        interval.remembered.append((account, command.request_id))
+        made = account.receipts[command.request_id] = Receipt(command, receipt.answer, order)
+        interval.remembered.append(made)
     for withheld in kept.withheld:
         order = _load_withheld(area, interval, withheld)
         interval.withheld[withheld.command.request_id] = Withholding(withheld.command, withheld.row, withheld.right, order)
