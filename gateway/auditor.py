@@ -75,7 +75,7 @@ class Noted(NamedTuple):
 
     holding_w: tuple[int, ...]
     settings: Settings
-    forecasts: Forecasts
+    forecasts: Forecasts = ()
 
 
 class Auditor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from exchange import commands as c
 from gateway import topics, wire
 from gateway.broker import EXCHANGE, READER, start_broker
+from gateway.cli import main
 from gateway.message import Message
 from gateway.plain import UNKNOWN, scalars
 from tests.exchange_at_work import ALLOCATION_W, AREA, BROKERS, FAILSAFE_W, NAMES, SETTINGS, T0, T1, Exchange, run, until
@@ -142,7 +144,7 @@ def test_numbers_and_documents_reach_their_owner_and_its_reader_and_nobody_else(
     run(scenario)
 
 
-def test_a_running_exchange_publishes_them_and_moves_on_with_its_clock(tmp_path: Path) -> None:
+def test_a_running_exchange_publishes_them_and_moves_on_with_its_clock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def scenario() -> None:
         with start_broker(None, AREA, NAMES) as broker:
             async with Exchange(tmp_path / "j.sqlite", broker) as exchange:
@@ -153,5 +155,11 @@ def test_a_running_exchange_publishes_them_and_moves_on_with_its_clock(tmp_path:
                     exchange.market_ms = T0
                     await until(lambda: bob.payloads(limit)[1:] == [str(ALLOCATION_W).encode()])
                     await until(lambda: b"<currentStatus>1<" in bob.payloads(documents)[-1])
+                user, password = broker.reader("bob")
+                url = f"mqtt://{user}:{password}@{broker.host}:{broker.port}"
+                assert await asyncio.to_thread(main, ["csip", "bob", "--broker", url, "--area", AREA]) == 0
+                assert f"<value>{ALLOCATION_W}</value>" in capsys.readouterr().out
+                assert await asyncio.to_thread(main, ["csip", "bob", "--default", "--broker", url, "--area", AREA]) == 0
+                assert f"<value>{FAILSAFE_W}</value>" in capsys.readouterr().out
 
     run(scenario)

@@ -238,6 +238,22 @@ def test_rows_that_an_audit_tightened_stay_until_there_are_newer_ones_also_after
     assert exchange.engine.is_halted(AREA, T0, "export")
 
 
+def test_a_network_change_takes_outcomes_back_until_there_are_some_for_the_network_in_force(exchange: Exchange) -> None:
+    exchange.store.keep(outcome_of(LIGHT))
+    exchange.open()
+    exchange.look()
+    before = exchange.plan
+    exchange.plan = before._replace(network=planned(DARK).network)
+    floor = tuple(map(int, before.network.floors_w()))
+    exchange.apply(before.opening()[1], ChangeRows(AREA, T0, before.rows.content_hash, floor, "topology", "test"))
+    exchange.look()
+    assert "another network than the one in force" in exchange.said[-1]
+    assert exchange.rows_hash() == before.rows.content_hash
+    exchange.plan = before
+    exchange.look()
+    assert exchange.rows_hash() == planned(LIGHT).rows.content_hash
+
+
 def test_a_failed_outcome_that_keeps_the_last_envelopes_changes_nothing_and_is_said(exchange: Exchange) -> None:
     exchange.store.keep(outcome_of(LIGHT))
     exchange.open()
