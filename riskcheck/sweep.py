@@ -100,6 +100,12 @@ def classes(columns: npt.NDArray[np.int32]) -> Indices:
     return np.array([known.setdefault(column.tobytes(), len(known)) for column in np.ascontiguousarray(columns)], dtype=np.int64)
 
 
+def is_countable(coefficient_max: int, residual: Watts, offers: Offers) -> bool:
+    """Whether all changes together stay within 64 bits, whatever is filled: `best` must not be asked otherwise."""
+    change_max = float(offers.quantity_w.sum()) * float(coefficient_max)
+    return change_max + float(np.abs(residual).max(initial=0)) < 2.0**62
+
+
 def best(
     columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, *,
     class_of: Indices | None = None, hint_mct: Floats | None = None, ask_osqp: bool = True,
@@ -148,8 +154,7 @@ def _netted(offers: Offers, fills: Fills) -> Fills:
 def _joint(
     columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, class_of: Indices, hint_mct: Floats | None, ask_osqp: bool
 ) -> Fills:  # fmt: skip
-    change_max = float(offers.quantity_w.sum()) * float(columns.max(initial=0))
-    assert change_max + float(np.abs(residual).max(initial=0)) < 2.0**62, "a sum of changes may overflow"
+    assert is_countable(int(columns.max(initial=0)), residual, offers), "a sum of changes may overflow"
     program = _program(columns, residual, offers)
     x, price = _solved(program, hint_mct, ask_osqp)
     filled = np.zeros(len(offers.column), dtype=float)
