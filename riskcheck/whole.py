@@ -6,7 +6,8 @@ watts. Then
 what rounding took is given back: sales first, since it was added to them, then purchases, each as far as the rows have room.
 
 One to one, everything is rounded down, the longer side of each group is cut to the shorter, last in merit first, and while a
-row is broken the pair of its group that takes most from it is undone: fewer watts in each turn, and none at all is secure.
+row is broken the pair of its group that takes most from it is undone: fewer watts in each turn, and none at all is secure. Where rows
+break each other in turn, watt by watt, the steps grow: the time must not depend on how many watts there are.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Watts = npt.NDArray[np.int64]
 
 WHOLE = 1e-4  # of a watt: closer to a whole one than this is that
+PATIENT_TURNS = 1000  # after each so many, pairs are undone in steps of at least twice as many watts
 
 
 class Classes(NamedTuple):
@@ -119,13 +121,16 @@ def _balance(is_buy: Any, group: Indices, total: Watts) -> None:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _undo_pairs(take: Watts, is_buy: Any, group: Indices, total: Watts, spare: Watts) -> None:
     """While a row is broken, undoes part of the pair that takes most from it."""
+    turns = 0
     while len(spare):
         row = spare.argmin()
         if spare[row] >= 0:
             return
         buyer, seller = _pair(take[:, row].copy(), is_buy, group, total)
         per_watt = take[buyer, row] - take[seller, row]
-        less = min(total[buyer], total[seller], -(spare[row] // per_watt))
+        step = np.int64(1) << min(turns // PATIENT_TURNS, 31)
+        less = min(total[buyer], total[seller], max(step, -(spare[row] // per_watt)))
+        turns += 1
         for one, sign in ((buyer, -1), (seller, 1)):
             _book(take[one], spare, sign * less)
             total[one] -= less
