@@ -219,7 +219,8 @@ class Refreshed:
             if not late:
                 break
         self._given[interval_ms] = fresh.outcome.rows_hash
-        await exchange.submit(_resumption(exchange.engine, area, interval_ms))
+        if not decided.refused:
+            await exchange.submit(_resumption(exchange.engine, area, interval_ms))
 
     async def _command(self, exchange: Exchange, interval_ms: int, fresh: Fresh) -> ChangeRows | None:
         """None where the interval is over."""

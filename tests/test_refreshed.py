@@ -177,6 +177,18 @@ def test_without_secure_envelopes_it_opens_halted_at_the_failsafe_and_resumes_wi
     assert not exchange.engine.is_halted(AREA, T0, "export")
 
 
+def test_what_the_exchange_refuses_resumes_nothing(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange.store.keep(Done(Outcome(AREA, T0, "", "failsafe", problem="too dark"), b""))
+    exchange.open()
+    exchange.store.keep(outcome_of(LIGHT))
+    refused = [ChangeRows(AREA, T0, planned(LIGHT).rows.content_hash, (60_000,) * 6, "refresh", "wrong")]
+    monkeypatch.setattr("gateway.refreshed.refresh_intervals", lambda *_: refused)
+    exchange.look()
+    assert [one.reason for one in exchange.of(Refused)] == ["insecure_limits"]
+    assert exchange.engine.is_halted(AREA, T0, "export")
+    assert exchange.held_w() == (500,) * 6
+
+
 def test_a_live_interval_follows_newer_forecasts_down_and_up_and_each_once(exchange: Exchange) -> None:
     exchange.store.keep(outcome_of(LIGHT))
     exchange.open()
