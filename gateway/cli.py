@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
+from compare import cli as commands_compare
 from gateway import commands_csip, commands_hand, commands_market, commands_network, commands_refresh
 from gateway.arguments import BAD_INPUT, INTERRUPTED, NO, OK, SURROUNDINGS, OutputError, UsageError
 from replay import cli as commands_replay
@@ -54,7 +55,8 @@ def _expected_failures() -> dict[type[Exception], int]:
     return {
         UsageError: BAD_INPUT, Insecure: BAD_INPUT, InsecureFloorsError: BAD_INPUT, InsecureAllocationError: NO, ReplayMismatchError: NO,
         JournalError: SURROUNDINGS, BrokerError: SURROUNDINGS, LinkError: SURROUNDINGS, FleetError: SURROUNDINGS,
-        RefusedError: SURROUNDINGS, OutputError: SURROUNDINGS, **commands_replay.expected_failures(),
+        RefusedError: SURROUNDINGS, OutputError: SURROUNDINGS,
+        **commands_replay.expected_failures(), **commands_compare.expected_failures(),
     }  # fmt: skip
 
 
@@ -92,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     refresh = "limex refresh areas.toml --forecasts forecasts.csv --out refreshed --every 15"
     commands_refresh.refresh_options(command("refresh", commands_refresh.run_refresh, commands_refresh.REFRESH_TEXT, refresh))
     commands_replay.add_parsers(commands)
+    commands_compare.add_parsers(commands)
     command("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")
     return parser
 
