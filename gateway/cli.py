@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 from compare import cli as commands_compare
-from gateway import commands_csip, commands_hand, commands_market, commands_network, commands_refresh
+from gateway import commands_csip, commands_hand, commands_market, commands_network, commands_reconfigure, commands_refresh
 from gateway.arguments import BAD_INPUT, INTERRUPTED, NO, OK, SURROUNDINGS, OutputError, UsageError
 from replay import cli as commands_replay
 
@@ -93,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     network.certify_options(command("certify", network.run_certify, network.CERTIFY_TEXT, certify))
     refresh = "limex refresh areas.toml --forecasts forecasts.csv --out refreshed --every 15"
     commands_refresh.refresh_options(command("refresh", commands_refresh.run_refresh, commands_refresh.REFRESH_TEXT, refresh))
+    moved, text = commands_reconfigure, commands_reconfigure.RECONFIGURE_TEXT
+    moved.reconfigure_options(command("reconfigure", moved.run_reconfigure, text, "limex reconfigure cigre-mv --no-taps"))
     commands_replay.add_parsers(commands)
     commands_compare.add_parsers(commands)
     command("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")

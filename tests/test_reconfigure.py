@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandapower as pp
 import pytest
 
 from envelopes.reconfigure import reconfigure
+from gateway.cli import main
 
 
 def ring(*, near_ka: float = 0.2, far_ka: float = 0.2, homes: int = 2) -> Any:
@@ -76,3 +78,14 @@ def test_requests_decide_whose_envelope_counts() -> None:
 def test_unknown_switches_are_named() -> None:
     with pytest.raises(ValueError, match="no such switches, or named twice: 7"):
         reconfigure(ring(), [0, 7])
+
+
+def test_the_command_says_what_to_move(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ring.json"
+    pp.to_json(ring(near_ka=0.2, far_ka=0.02), str(path))
+    assert main(["reconfigure", str(path), "--no-taps"]) == 0
+    told = capsys.readouterr().out
+    assert "open  switch 1 (l 1 at bus 1)" in told
+    assert "close switch 2 (b 3 at bus 2)" in told
+    assert main(["reconfigure", str(path), "--switch", "9"]) == 2
+    assert "no such switches" in capsys.readouterr().err
