@@ -9,7 +9,7 @@ demo: .venv/.installed
 	$(BIN)/limex demo $(ARGS)
 
 test: .venv/.installed-dev check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -18,17 +18,27 @@ check: .venv/.installed-dev
 bench: .venv/.installed
 	$(BIN)/limex bench $(ARGS)
 
-# Slow suites, about two hours: 20 demos, a million trades on nine networks attacked in AC, what the rows leave on the table, a
-# million fuzzed payloads, two million commands raced against the naive model, the closed form against OSQP, the power flows against
-# pandapower and OpenDSS.
+# Slow suites, several hours: 20 demos, a million trades on nine networks attacked in AC, what the rows leave on the table, welfare
+# beside HiGHS, the cascade from TSO to home in whole-network AC, four paradigms over 20 days, a million fuzzed payloads, ten million
+# commands raced against the naive model, mutants, a thousand kills, a week of market time, the closed form against OSQP, the power
+# flows against pandapower and OpenDSS.
 test-long: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.seeds --seeds 20
 	$(BIN)/python -m benchmarks.fuzz_payloads --payloads 1000000
 	$(BIN)/python -m benchmarks.false_accepts
 	$(BIN)/python -m benchmarks.left_on_table
+	$(BIN)/python -m benchmarks.welfare
+	$(BIN)/python -m benchmarks.allocation
+	$(BIN)/python -m benchmarks.cascade --samples 100000
+	$(BIN)/limex compare --days 20 --out comparison
 	$(BIN)/python -m benchmarks.reference --trades 100000
 	$(BIN)/python -m benchmarks.validation
-	$(BIN)/python -m tests.test_model --commands 2000000
+	$(BIN)/python -m benchmarks.crash_boundaries
+	$(BIN)/python -m benchmarks.crash_loop --kills 1000
+	$(BIN)/python -m benchmarks.resting
+	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m tests.mutation --all --workers 2
+	$(BIN)/python -m tests.test_model --commands 10000000
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "limex needs Python 3.11 or later"'
