@@ -18,7 +18,7 @@ from tests.model_market import Area
 
 INTERVAL_MS = 900_000
 NORTH = MarketSettings(INTERVAL_MS, 10, 10, 0, 2_000, "cancel_incoming")
-SOUTH = MarketSettings(INTERVAL_MS, 5, 20, 100, 3_000, "allow", 777, "exchange_rate", sweeps=True, auction_pricing="uniform")
+SOUTH = MarketSettings(INTERVAL_MS, 5, 20, 0, 3_000, "allow", 777, "exchange_rate", sweeps=True, auction_pricing="uniform")
 EAST = MarketSettings(
     INTERVAL_MS, 400, 10, 0, 80_000, "cancel_incoming", 40_800, "exchange_rate", call_auctions=True, collar_mct=24_000, pause_mct=20_000,
     requests_free=8, requests_per_trade=2,
@@ -68,7 +68,7 @@ def rows_of(area: str, random: Random) -> list[Polytope]:
     far = [1.0 + 0.6 * position for position in range(n)]
     rows = np.array([far + [0.0] * n, [0.0] * n + far[::-1], [1.0] * n + [0.4] * n, ([2.1, 0.0] * n)[: 2 * n]])
     slack = [8_000.0 * n, 7_000.0 * n, 6_500.0 * n, 5_000.0 * n]
-    drawn = [[random.choice((0.0, random.random(), 4 * random.random())) for _ in caps] for _ in LABELS]
+    drawn = [[random.choice((0.0, random.random(), 4 * random.random(), 0.1 * random.random())) for _ in caps] for _ in LABELS]
     for takes in drawn:
         takes[1], takes[n] = takes[0], takes[n + 1]
     fullness = [random.uniform(0.2, 0.9) for _ in LABELS]

@@ -28,7 +28,7 @@ class OperatorStream:
     def _operator_mix(self) -> list[tuple[Draw, float]]:
         return [
             (self.advance, 3), (self.open_interval, 1), (self.close_gate, 0.5), (self.retire, 3), (self.enter_phase, 2),
-            (self.uncross, 3.5), (self.halt, 0.4), (self.resume, 4), (self.suspend, 0.1), (self.reinstate, 1), (self.amend_terms, 0.3),
+            (self.uncross, 5), (self.halt, 0.4), (self.resume, 4), (self.suspend, 0.1), (self.reinstate, 1), (self.amend_terms, 0.3),
             (self.amend_settings, 0.1), (self.withhold, 1.5), (self.release, 1.2), (self.operator_errs, 4), (self.install_rows, 1),
             (self.change_rows, 1.2),
         ]  # fmt: skip
@@ -67,7 +67,7 @@ class OperatorStream:
         rows = random.choice(self.rows[area.name])
         if rows.content_hash not in area.rows:  # forgotten with the last interval that needed it
             return c.InstallRows(area.name, rows.to_bytes())
-        phase = random.choices(("continuous", "auction", "announced"), (6, 2, 1))[0]
+        phase = random.choices(("continuous", "auction", "announced"), (5, 4, 1))[0]
         return c.OpenInterval(area.name, start, rows.content_hash, *self._halves(area, rows.content_hash), phase)
 
     def _halves(self, area: Area, rows_hash: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -118,7 +118,7 @@ class OperatorStream:
     def uncross(self) -> c.Command | None:
         area, interval = self._some_interval()
         ends = interval.phase == "auction"
-        if not ends and (interval.phase != "continuous" or self.random.random() < 0.75):
+        if not ends and (interval.phase != "continuous" or self.random.random() < 0.85):
             return None
         changes, prices = proposal(area, interval, None, self.random)
         if self.random.random() < 0.3:

@@ -24,15 +24,19 @@ def lines_of(area: Area, interval: Interval, place: Place | None) -> list[Line]:
     return lines
 
 
-def optimum(interval: Interval, lines: list[Line]) -> tuple[Watts, tuple[int, ...]]:
-    """Watts by right with the most welfare, purchases rounded down and sales up; and the price of each row."""
+def optimum(area: Area, interval: Interval, lines: list[Line]) -> tuple[Watts, tuple[int, ...]]:
+    """Watts by right with the most welfare, purchases rounded down and sales up; and the price of each row. One to one each book is
+    balanced, and the operator takes no part."""
     scale = 2.0**30
     takes = interval.columns()
     columns = np.array([[take / scale for take in takes[right]] for right, *_ in lines]).reshape(len(lines), -1)
     signs, prices = np.array([sign for _, sign, *_ in lines]), np.array([price for *_, price in lines])
-    bounds = [(0, open_w) for _, _, open_w, _ in lines]
+    n, is_one_to_one = len(area.terms), area.settings.matching == "one_to_one"
+    bounds = [(0, open_w if not is_one_to_one or right < 2 * n else 0) for right, _, open_w, _ in lines]
+    books = [[sign if right // n == book else 0 for right, sign, *_ in lines] for book in (0, 1)] if is_one_to_one else None
     room = np.array([left / scale for left in interval.residual()])
-    solved = linprog(-signs * prices, A_ub=(columns * signs[:, None]).T, b_ub=room, bounds=bounds, method="highs")
+    balanced = {"A_eq": books, "b_eq": (0, 0)} if books else {}
+    solved = linprog(-signs * prices, A_ub=(columns * signs[:, None]).T, b_ub=room, bounds=bounds, method="highs", **balanced)
     watts: Watts = {}
     if solved.x is None:
         return watts, (0,) * len(room)
@@ -48,12 +52,15 @@ def proposal(area: Area, interval: Interval, place: Place | None, random: Random
     lines = lines_of(area, interval, place)
     if not lines or random.random() < 0.08:
         return (), ()
-    watts, prices = optimum(interval, lines)
+    watts, prices = optimum(area, interval, lines)
     if random.random() < 0.35:
         _spoil(watts, lines, len(interval.columns()), random)
     changes = [Change(right, change) for right, change in watts.items() if change]
     if random.random() < 0.05:
         changes.append(random.choice((Change(len(interval.columns()), 1), Change(-1, 1), *changes[:1])))
+    if random.random() < 0.4:
+        share = random.choice((0, 0, 0.4, 2))
+        prices = tuple(int(share * price) for price in prices)
     return tuple(changes), prices
 
 

@@ -14,6 +14,7 @@ import msgspec
 from exchange import commands as c
 from tests.model import Model
 from tests.model_market import Area, Interval
+from tests.model_match import ONE, Scene, ceil_div
 from tests.stream_areas import MIDDLE_MCT, SETTINGS, TERMS, rows_of, too_tight
 from tests.stream_operator import OperatorStream
 from tests.stream_proposals import proposal
@@ -41,8 +42,8 @@ class Stream(OperatorStream):
 
     def _mix(self) -> list[tuple[Draw, float]]:
         return [
-            (self.place, 46), (self.block, 5), (self.sweep, 5), (self.replace, 15), (self.cancel, 8), (self.mass_cancel, 1),
-            (self.repeat, 3), (self.reuse, 1.5), (self.err, 7),
+            (self.place, 42), (self.place_at_the_limit, 6), (self.block, 5), (self.sweep, 5), (self.replace, 15), (self.cancel, 8),
+            (self.mass_cancel, 1), (self.repeat, 3), (self.reuse, 1.5), (self.err, 7),
         ]  # fmt: skip
 
     def next(self) -> c.Command:
@@ -82,6 +83,26 @@ class Stream(OperatorStream):
             area.name, customer, self._id(), interval.start_ms, direction, side, quantity, price, force,
             self.model.now_ms + random.randint(1, 4_000), display,
         )  # fmt: skip
+
+    def place_at_the_limit(self) -> c.Command | None:
+        """Against an order at rest, at the price at which the rows' rate is just acceptable, or a tick short of it."""
+        found, random = self._some_order(), self.random
+        if found is None or found[0].settings.matching == "one_to_one" or found[1].intervals > 1:
+            return None
+        area, maker = found
+        direction, customer = random.choice(("export", "import")), random.choice(area.terms).customer
+        owner, scene = area.owner(customer), Scene(area, area.intervals[maker.interval_ms])
+        assert owner is not None
+        mine, is_sale = area.right(owner, direction), maker.side == "buy"
+        worst = scene.worst(*((maker.right, mine) if is_sale else (mine, maker.right)))
+        if worst is None or worst[0] == float("inf"):
+            return None
+        tick, lot, rate = area.settings.tick_mct, area.settings.lot_w, int(worst[0])
+        price = maker.price_mct * ONE // rate // tick * tick if is_sale else ceil_div(ceil_div(maker.price_mct * rate, ONE), tick) * tick
+        price += random.choice((0, 0, 0, tick if is_sale else -tick))
+        price = min(area.settings.price_mct_max, max(area.settings.price_mct_min, price))
+        quantity = lot * random.choice((1, 1, 2, 5, 30))
+        return c.Place(area.name, customer, self._id(), maker.interval_ms, direction, "sell" if is_sale else "buy", quantity, price, "ioc")
 
     def _busy_interval(self, area: Area) -> Interval:
         """Mostly one that trades."""

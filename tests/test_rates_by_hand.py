@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from exchange import commands as c
+from exchange.bounds import MarketSettings
 from exchange.events import Event
 from riskcheck.polytope import Polytope, RowLabel
 from tests.model import Model
 from tests.model_invariant import violations
 from tests.model_views import without_details
-from tests.rulebook import SETTINGS, Market
+from tests.rulebook import AREA, OPEN, SETTINGS, Market
 
 AT_RATES = msgspec.structs.replace(SETTINGS, matching="exchange_rate")
 
@@ -26,10 +27,10 @@ AT_RATES = msgspec.structs.replace(SETTINGS, matching="exchange_rate")
 class Both(Market):
     """Every command to the engine and to the model."""
 
-    def __init__(self, left: int) -> None:
+    def __init__(self, left: int, takes: tuple[int, int, int] = (1, 2, 4), settings: MarketSettings = AT_RATES) -> None:
         self.model = Model()
-        columns = np.array([[1], [2], [4], [0], [0], [0]], dtype=np.int32)
-        super().__init__(Polytope(columns, 35_000 + left, [RowLabel("thermal", "feeder", "abc")]), AT_RATES)
+        columns = np.array([[take] for take in (*takes, 0, 0, 0)], dtype=np.int32)
+        super().__init__(Polytope(columns, 5_000 * sum(takes) + left, [RowLabel("thermal", "feeder", "abc")]), settings)
 
     def do(self, command: c.Command) -> list[Event]:
         events = super().do(command)
@@ -128,3 +129,46 @@ def test_on_a_full_feeder(rule: str) -> None:
 @pytest.mark.parametrize("rule", ROOMY)
 def test_on_a_feeder_with_room_for_a_thousand_watts_of_alices(rule: str) -> None:
     Both(left=1_005).play(ROOMY[rule])
+
+
+def test_no_rate_is_greater_than_the_lot() -> None:
+    """Ten watts for one are the most with lots of 10 W: so the first of a line always has enough for a watt."""
+    Both(left=5, takes=(1, 10, 11)).play("""
+        place A1 alice sell 500 @ 100                 rested 500
+        place C1 carol buy 10 @ 9000                  blocked C1 0 of 10 by feeder; blocked A1 0 of 500 by feeder; rested 10
+        place B1 bob buy 10 @ 1000                    traded 100 for 10 @ 100 maker A1
+        """)
+
+
+@pytest.mark.parametrize(
+    ("row_price_mct", "outcome"),
+    [
+        ((), "A1 +1000 @ 900, B1 -10 @ 100 operator +225"),
+        ((400,), "A1 +1000 @ 100, B1 -10 @ 200 operator +25"),
+        ((401,), "A1 +1000 @ 101, B1 -10 @ 200 operator +25"),
+        ((4_000,), "A1 +1000 @ 900, B1 -10 @ 2000 operator +220"),
+        ((0,), "A1 +1000 @ 900, B1 -10 @ 100 operator +225"),
+    ],
+    ids=[
+        "as bid",
+        "400 per carol's watt: 100 per alice's, 200 per bob's",
+        "rounded up and down",
+        "never above a limit",
+        "nobody would pay",
+    ],
+)
+def test_uniform_prices_of_an_auction(row_price_mct: tuple[int, ...], outcome: str) -> None:
+    """Greedy gives carol, who bids more per watt, all 1,005 that are left: 250 W. Alice's thousand watts at 900 are worth more.
+
+    Cash for a quarter of an hour: 1,000 W at 100 mct are 25,000,000 / 1,000 / 4 = 25, 10 W at 200 are 0.5, which is 0; at 2,000 they are 5.
+    """
+    market = Both(left=1_005, settings=msgspec.structs.replace(AT_RATES, auction_pricing="uniform"))
+    market.play("""
+        enter auction                                 auction
+        place C1 carol buy 300 @ 1000                 rested 300
+        place A1 alice buy 1000 @ 900                 rested 1000
+        place B1 bob sell 10 @ 100                    rested 10
+        """)
+    proposed = (c.Change(0, 1_000), c.Change(1, -10))
+    told = market.tell(c.Uncross(AREA, OPEN, market.rows.content_hash, proposed, True, row_price_mct))
+    assert told.startswith(f"uncrossed as proposed; uncross {outcome}; continuous")
