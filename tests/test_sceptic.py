@@ -29,7 +29,8 @@ def market(settings: MarketSettings, coefficient: int = 1, held_w: int = HELD) -
     rows = Polytope(columns, held_w * coefficient * n, [RowLabel("thermal", "feeder", "abc")])
     terms = tuple(CustomerTerms(name, 20_000, 20_000, 0, 0) for name in NAMES)
     intervals = [OpenInterval("lv", LENGTH * number, rows.content_hash, (held_w,) * n, (held_w,) * n) for number in (1, 2, 3)]
-    for command in (OpenArea("lv", settings, terms), InstallRows("lv", rows.to_bytes()), *intervals):
+    opening: list[Command] = [OpenArea("lv", settings, terms), InstallRows("lv", rows.to_bytes()), *intervals]
+    for command in opening:
         assert not any(isinstance(event, Refused) for event in engine.apply(command))
     return engine
 
