@@ -143,11 +143,11 @@ def test_no_rate_is_greater_than_the_lot() -> None:
 @pytest.mark.parametrize(
     ("row_price_mct", "outcome"),
     [
-        ((), "A1 +1000 @ 900, B1 -10 @ 100 operator +225"),
-        ((400,), "A1 +1000 @ 100, B1 -10 @ 200 operator +25"),
-        ((401,), "A1 +1000 @ 101, B1 -10 @ 200 operator +25"),
-        ((4_000,), "A1 +1000 @ 900, B1 -10 @ 2000 operator +220"),
-        ((0,), "A1 +1000 @ 900, B1 -10 @ 100 operator +225"),
+        ((), "A1 +1000 @ 900, B1 -200 @ 100 operator +220"),
+        ((400,), "A1 +1000 @ 100, B1 -200 @ 200 operator +15"),
+        ((401,), "A1 +1000 @ 101, B1 -200 @ 200 operator +15"),
+        ((4_000,), "A1 +1000 @ 900, B1 -200 @ 2000 operator +125"),
+        ((0,), "A1 +1000 @ 900, B1 -200 @ 100 operator +220"),
     ],
     ids=[
         "as bid",
@@ -160,15 +160,15 @@ def test_no_rate_is_greater_than_the_lot() -> None:
 def test_uniform_prices_of_an_auction(row_price_mct: tuple[int, ...], outcome: str) -> None:
     """Greedy gives carol, who bids more per watt, all 1,005 that are left: 250 W. Alice's thousand watts at 900 are worth more.
 
-    Cash for a quarter of an hour: 1,000 W at 100 mct are 25,000,000 / 1,000 / 4 = 25, 10 W at 200 are 0.5, which is 0; at 2,000 they are 5.
+    Cash for a quarter of an hour: 1,000 W at 100 mct are 25, at 900 they are 225; 200 W at 100 are 5, at 2,000 they are 100.
     """
     market = Both(left=1_005, settings=msgspec.structs.replace(AT_RATES, auction_pricing="uniform"))
     market.play("""
         enter auction                                 auction
         place C1 carol buy 300 @ 1000                 rested 300
         place A1 alice buy 1000 @ 900                 rested 1000
-        place B1 bob sell 10 @ 100                    rested 10
+        place B1 bob sell 200 @ 100                   rested 200
         """)
-    proposed = (c.Change(0, 1_000), c.Change(1, -10))
+    proposed = (c.Change(0, 1_000), c.Change(1, -200))
     told = market.tell(c.Uncross(AREA, OPEN, market.rows.content_hash, proposed, True, row_price_mct))
     assert told.startswith(f"uncrossed as proposed; uncross {outcome}; continuous")
