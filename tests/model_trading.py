@@ -199,16 +199,18 @@ class Trading:
         interval.is_stirred = True
 
     def _settle(self) -> None:
-        """After a command's own trades: wakes, then block orders, and again while one of them trades."""
-        while True:
-            for area in self.areas.values():
-                for start in sorted(area.intervals):
-                    self._wake(area, area.intervals[start])
-            if not any(self._try_blocks(self.areas[name]) for name in sorted(self.areas)):
-                break
-        for area in self.areas.values():
+        """After a command's own trades, area by area: wakes, then block orders, and again while one of them trades."""
+        for name in sorted(self.areas):
+            area = self.areas[name]
+            self._wake_all(area)
+            while self._try_blocks(area):
+                self._wake_all(area)
             for interval in area.intervals.values():
                 interval.is_stirred = False
+
+    def _wake_all(self, area: Area) -> None:
+        for start in sorted(area.intervals):
+            self._wake(area, area.intervals[start])
 
     def _wake(self, area: Area, interval: Interval) -> None:
         while interval.marked and self._trades(area, interval):
