@@ -41,7 +41,7 @@ def _trade(engine: Engine, area: Area, block: Order, events: list[Event]) -> boo
         block.arrival = seen
         return False
     area.blocks.remove(block)
-    block.account.open_orders -= 1
+    block.account.open_orders -= block.intervals
     block.is_live, block.open_w = False, 0
     for interval, (done, cash) in zip(intervals, walks, strict=True):
         _book(engine, area, interval, block, done, cash, events)

@@ -7,6 +7,7 @@ import msgspec
 
 POWER_W_MAX = 2**31 - 1
 PRICE_MCT_MAX = 10**9
+LOT_W_MAX = 2**20
 MS_PER_HOUR = 3_600_000
 SELF_TRADE = ("cancel_incoming", "allow")
 MATCHING = ("one_to_one", "exchange_rate")
@@ -47,6 +48,8 @@ class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
             found.append(f"interval_ms {self.interval_ms} is outside (0, one day]")
         if self.tick_mct <= 0 or self.lot_w <= 0:
             found.append(f"tick_mct {self.tick_mct} and lot_w {self.lot_w} must be positive")
+        if self.lot_w > LOT_W_MAX:
+            found.append(f"lot_w {self.lot_w} is above {LOT_W_MAX}")
         if not 0 <= self.price_mct_min <= self.price_mct_max <= PRICE_MCT_MAX:
             found.append(f"price band [{self.price_mct_min}, {self.price_mct_max}] is not inside [0, {PRICE_MCT_MAX}] mct")
         if not 0 <= self.compensation_mct <= PRICE_MCT_MAX:
@@ -66,7 +69,8 @@ class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class CustomerTerms(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One metering point as the market knows it. Ratings bound what it may hold; below the failsafe it may not sell.
 
-    `order_w_max` bounds one order's quantity, `open_orders_max` how many of its orders may rest at once.
+    `order_w_max` bounds one order's quantity, `open_orders_max` how many of its orders may rest at once, a
+    block counted in each of its intervals.
     """
 
     customer: str

@@ -117,7 +117,7 @@ class Engine:
 
     def _place_block(self, area: Area, block: Order, command: Place, events: list[Event]) -> None:
         block.is_live = True
-        block.account.open_orders += 1
+        block.account.open_orders += block.intervals
         area.blocks.append(block)
         blocks.settle(self, area, events)
         if block.is_live and command.time_in_force in ("ioc", "fok"):
@@ -282,7 +282,7 @@ class Engine:
     def cancel_blocks(self, area: Area, orders: Iterable[Order], cause: CancelCause, request_id: str, events: list[Event]) -> None:
         for block in list(orders):
             area.blocks.remove(block)
-            block.account.open_orders -= 1
+            block.account.open_orders -= block.intervals
             block.is_live = False
             for start_ms in area.spanned(block):
                 matching.release(area.intervals[start_ms].ledger, block, block.open_w)

@@ -82,8 +82,9 @@ def refuse_terms(
         return Reason.OUTSIDE_COLLAR, f"{price} mct/kWh is more than {settings.collar_mct} from the last trade at {last}"
     if quantity > terms.order_w_max:
         return Reason.QUANTITY_OVER_BOUND, f"{quantity} W is over the bound of {terms.order_w_max} W for one order"
-    if is_new and account.open_orders >= terms.open_orders_max:
-        return Reason.TOO_MANY_OPEN_ORDERS, f"{account.open_orders} orders rest already, the bound is {terms.open_orders_max}"
+    if isinstance(command, Place) and account.open_orders + command.intervals > terms.open_orders_max:
+        bound = f"the bound is {terms.open_orders_max}, a block counts in each interval"
+        return Reason.TOO_MANY_OPEN_ORDERS, f"{account.open_orders} orders rest already, {bound}"
     if settings.requests_free and interval.requests[account.position] >= _requests_max(area, account, interval):
         return Reason.ORDER_TO_TRADE, f"{interval.requests[account.position]} requests for {interval.trades[account.position]} trades"
     ledger, needed = interval.ledger, quantity - traded_w

@@ -235,6 +235,6 @@ class Area:
                 resting[order.account.customer] += 1
         for block in self.blocks:
             assert block.is_live and block.intervals > 1
-            resting[block.account.customer] += 1
+            resting[block.account.customer] += block.intervals
         found = {name: account.open_orders for name, account in self.accounts.items()} | {OPERATOR: self.operator.open_orders}
         assert resting == found, "open orders are miscounted"

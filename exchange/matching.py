@@ -361,7 +361,7 @@ def blocking_row(area: Area, interval: Interval, buyer: Order, seller: Order) ->
     if not area.at_rates:
         return headroom.blocking_row(buyer.right, seller.right)
     rate, row = search.rate_and_row(headroom.columns, headroom.residual, buyer.right, seller.right, area.settings.lot_w)
-    accepts = rate > 0 and seller.price_mct * rate <= buyer.price_mct << search.RATE_BITS
+    accepts = rate > 0 and search.accepts(rate, area.settings.lot_w, seller.price_mct, buyer.price_mct)
     return None if accepts or row < 0 else int(row)
 
 

@@ -7,7 +7,8 @@ price all the same, or -1. `before` receives the residuals as they were before t
 caller begins with 0). All loops run over rights and rows, never over orders.
 
 No overflow: columns and watts are below 2^31, residuals in [0, 2^44], a rate at most 2^22, so every product is below 2^62; where a
-slope times a quantity could be more, doubles decide only whether the exact division is needed.
+slope times a quantity could be more, doubles decide only whether the exact division is needed. Everything compiled is in this file:
+numba's cache looks at the file of a function alone, and would keep what another file had.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-
-from riskcheck.headroom import _fitting, _take
 
 NONE = -1  # price of an empty line
 PRICE, SHOWN, ARRIVAL = 0, 1, 2
@@ -116,12 +115,15 @@ def _first_crossing(heads: Integers, passed: npt.NDArray[np.int8], start: int, s
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _book_secure(take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], residual: Integers, wanted: int, lot: int) -> Any:
     """Books the largest secure part of a one-to-one trade: all that is wanted, or whole lots."""
-    m = residual.shape[0]
-    if _take(residual, take, give, 0, m, wanted) >= 0:
-        return np.int64(wanted)
-    fits, _ = _fitting(residual, take, give, 0, m, np.int64(wanted))
-    quantity = fits - fits % lot
-    _take(residual, take, give, 0, m, quantity - wanted)
+    quantity = np.int64(wanted)
+    for row in range(residual.shape[0]):
+        needed = np.int64(take[row]) - np.int64(give[row])
+        if needed > 0 and needed * quantity > residual[row]:
+            quantity = max(residual[row], 0) // needed
+    if quantity < wanted:
+        quantity -= quantity % lot
+    for row in range(residual.shape[0]):
+        residual[row] -= (np.int64(take[row]) - np.int64(give[row])) * quantity
     return quantity
 
 
@@ -153,7 +155,13 @@ def _rate(
         taken, given = np.int64(take[row]), np.int64(give[row])
         if residual[row] < taken * lot:
             rate = max(rate, ((taken << RATE_BITS) + given - 1) // given)
-    return rate if rate <= min(lot, RATE_MAX) << RATE_BITS and ask * rate <= bid << RATE_BITS else np.int64(0)
+    return rate if rate <= min(lot, RATE_MAX) << RATE_BITS and accepts(rate, lot, ask, bid) else np.int64(0)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def accepts(rate: int, lot: int, ask: int, bid: int) -> Any:
+    """Whether what is bid for a lot pays for the whole watts that a lot takes from the seller: then it pays for any number of lots."""
+    return ask * ((np.int64(lot) * rate + (1 << RATE_BITS) - 1) >> RATE_BITS) <= np.int64(bid) * lot
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -346,4 +354,5 @@ def warm() -> None:
     rate_and_row(columns, residual, 0, 1, 1)
     crossed(heads, owners, 0, 2, 1, 1, 1, 1, 0)
     mark(columns, residual, residual, residual, heads, 1, 1, marks)
+    accepts(1, 1, 1, 1)
     next_marked(marks, heads, 1, 0)

@@ -209,7 +209,7 @@ def _load_block(area: Area, kept: _Block) -> None:
     block = account.receipts[kept.order_id].order
     assert block is not None, "a block order without a receipt"
     area.blocks.append(block)
-    account.open_orders += 1
+    account.open_orders += block.intervals
     block.is_live, block.arrival = True, area.seen(block) if kept.is_tried else 0
     for start_ms in area.spanned(block):
         _reserve(area.intervals[start_ms], block)

@@ -70,7 +70,8 @@ class OperatorDesk:
         _, area, order_id = found
         message = self._outcome(area, order_id, events)
         self._kept[area, order_id] = self._kept[area, order_id]._replace(answer=message)
-        for oldest in list(self._kept)[: max(0, len(self._kept) - KEPT_MAX)]:
+        done = [key for key, kept in self._kept.items() if kept.answer is not None]
+        for oldest in done[: max(0, len(self._kept) - KEPT_MAX)]:
             del self._kept[oldest]
         return [message]
 

@@ -42,7 +42,7 @@ def _place(market: Market, area: Area, owner: int, intervals: list[Interval], co
     if quantity_w < 1 or quantity_w % lot != 0:
         yield Reason.OFF_LOT
     yield from _bounds(area, owner, intervals, command.direction, command.price_mct, quantity_w)
-    if area.open_orders(owner) + 1 > area.terms[owner].open_orders_max:
+    if area.open_orders(owner) + command.intervals > area.terms[owner].open_orders_max:
         yield Reason.TOO_MANY_OPEN_ORDERS
     yield from _throttle(area, owner, intervals)
     yield from _cover(area, owner, intervals, command.direction, command.side, quantity_w, None)

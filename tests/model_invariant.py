@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tests.model import Model
 from tests.model_market import Area, Interval
-from tests.model_match import ONE, Scene, Stand
+from tests.model_match import Scene, Stand
 
 
 def violations(model: Model) -> list[str]:
@@ -50,6 +50,6 @@ def can_trade(scene: Scene, buyer: Stand, seller: Stand) -> bool:
         most = scene.most_one_to_one(one.right, other.right)
         return one.price_mct >= other.price_mct and (most is None or most[0] >= scene.lot)
     rate = scene.rate(one.right, other.right)
-    if rate is None or other.price_mct * rate > one.price_mct * ONE:
+    if rate is None or not scene.accepts(rate, other.price_mct, one.price_mct):
         return False
     return scene.pair(one.right, other.right, buyer.shown_w, seller.shown_w, rate)[0] >= 1

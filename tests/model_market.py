@@ -191,7 +191,7 @@ class Area(msgspec.Struct, eq=False):
 
     def open_orders(self, owner: int) -> int:
         every = [order for interval in self.intervals.values() for order in interval.orders] + self.blocks
-        return sum(order.owner == owner for order in every)
+        return sum(order.intervals for order in every if order.owner == owner)
 
     def cash_of(self, quantity_w: int, price_mct: int) -> int:
         return quantity_w * price_mct * self.settings.interval_ms // 3_600_000_000

@@ -93,6 +93,10 @@ class Scene:
         worst = self.worst(buyer, seller)
         return int(worst[0]) if worst is not None and worst[0] <= self.rate_max else None
 
+    def accepts(self, rate: int, ask_mct: int, bid_mct: int) -> bool:
+        """Whether a lot's bid pays for the whole watts that it takes."""
+        return ask_mct * ceil_div(self.lot * rate, ONE) <= bid_mct * self.lot
+
     def pair(self, buyer: int, seller: int, buyer_w: int, seller_w: int, rate: int) -> tuple[int, int]:
         """(watts received, watts given) at a rate."""
         q, is_limited = min(buyer_w, seller_w * ONE // rate), False
@@ -112,10 +116,10 @@ class Scene:
         if rate is None or self.is_own(taker, maker.order):
             return None
         if taker.side == "buy":
-            is_accepted = seller.price_mct * rate <= price_mct * ONE
+            is_accepted = self.accepts(rate, seller.price_mct, price_mct)
             rank, watts = ceil_div(seller.price_mct * rate, ONE), (open_w, maker.shown_w)
         else:
-            is_accepted = price_mct * rate <= buyer.price_mct * ONE
+            is_accepted = self.accepts(rate, price_mct, buyer.price_mct)
             rank, watts = -(buyer.price_mct * ONE // rate), (maker.shown_w, open_w)
         q, g = self.pair(buyer.right, seller.right, *watts, rate)
         return ((rank, maker.arrival), q, g) if is_accepted and q >= 1 else None
@@ -206,7 +210,7 @@ class Scene:
             most = self.most_one_to_one(buyer.right, seller.right)
             return (maker, most[1]) if most is not None else None
         worst = self.worst(buyer.right, seller.right)
-        if worst is None or (worst[0] <= self.rate_max and seller.price_mct * worst[0] <= buyer.price_mct * ONE):
+        if worst is None or (worst[0] <= self.rate_max and self.accepts(int(worst[0]), seller.price_mct, buyer.price_mct)):
             return None
         return maker, worst[1]
 
