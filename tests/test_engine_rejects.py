@@ -56,7 +56,7 @@ PLACE_SPOILERS = [
     Spoiler(Reason.PRICE_OUT_OF_BAND, {}, {"price_mct": 200_000}),
     Spoiler(Reason.OUTSIDE_COLLAR, {}, {"price_mct": 60_000}, TRADE),
     Spoiler(Reason.QUANTITY_OVER_BOUND, {}, {"quantity_w": 30_000}),
-    Spoiler(Reason.TOO_MANY_OPEN_ORDERS, {}, {}, "\n".join(f"place o{n} alice buy 10 @ 10" for n in range(3))),
+    Spoiler(Reason.TOO_MANY_OPEN_ORDERS, {}, {}, "\n".join(f"place o{n} alice buy 10 @ 10" for n in range(4))),
     Spoiler(Reason.ORDER_TO_TRADE, {}, {}, BUSY),
     Spoiler(Reason.NOT_COVERED, {"side": "sell"}, {"quantity_w": 3_010}),
     Spoiler(Reason.ABOVE_RATING, {"side": "buy"}, {"quantity_w": 4_010}),
@@ -78,8 +78,8 @@ MASS_SPOILERS = [*PLACE_SPOILERS[:3], Spoiler(Reason.UNKNOWN_INTERVAL, {"interva
 
 
 def spoiled(command: c.Command, *spoilers: Spoiler) -> Event:
-    """The first event of the command with its spoilers, in a market where at most three orders of a customer may rest."""
-    market = Market(settings=BOUNDED, terms=terms_of(*CUSTOMERS, open_orders_max=3))
+    """The first event of the command with its spoilers, in a market where four orders of a customer may rest, a block in each interval."""
+    market = Market(settings=BOUNDED, terms=terms_of(*CUSTOMERS, open_orders_max=4))
     for start_ms, phase in ((NEXT, "continuous"), (ANNOUNCED, "announced")):
         market.do(c.OpenInterval(AREA, start_ms, market.rows.content_hash, market.allocation, market.allocation, phase))
     market.do(c.Advance(NOW_MS))

@@ -50,7 +50,8 @@ FULL = {
     "who is nearer gets four watts for one": """
         place C1 carol sell 50 @ 1000                 rested 50
         place A1 alice buy 240 @ 240                  rested 240
-        place A2 alice buy 100 @ 250                  traded 25 for 100 @ 1000 maker C1
+        place A2 alice buy 100 @ 290                  rested 100
+        place A3 alice buy 100 @ 300                  traded 25 for 100 @ 1000 maker C1
         asks                                          1000: C1 25
         """,
     "the least effective price goes first, not the least price": """
@@ -107,7 +108,7 @@ ROOMY = {
         withhold W1 thermal/feeder/abc sell 300 @ 5000    withheld 250
         place C1 carol buy 100 @ 4990                 rested 100
         place C2 carol buy 100 @ 5000                 traded 100 @ 5000 maker W1
-        place A1 alice buy 100 @ 1250                 traded 25 for 100 @ 5000 maker W1
+        place A1 alice buy 100 @ 1500                 traded 25 for 100 @ 5000 maker W1
         release W1                                    released W1 125 and 125; took 100 left over
         cash                                          alice -31 carol -125
         """,
