@@ -98,7 +98,8 @@ class Stream(OperatorStream):
         if worst is None or worst[0] == float("inf"):
             return None
         tick, lot, rate = area.settings.tick_mct, area.settings.lot_w, int(worst[0])
-        price = maker.price_mct * ONE // rate // tick * tick if is_sale else ceil_div(ceil_div(maker.price_mct * rate, ONE), tick) * tick
+        given = ceil_div(lot * rate, ONE)  # for a lot
+        price = maker.price_mct * lot // given // tick * tick if is_sale else ceil_div(ceil_div(maker.price_mct * given, lot), tick) * tick
         price += random.choice((0, 0, 0, tick if is_sale else -tick))
         price = min(area.settings.price_mct_max, max(area.settings.price_mct_min, price))
         quantity = lot * random.choice((1, 1, 2, 5, 30))
