@@ -141,6 +141,15 @@ def test_no_rate_is_greater_than_the_lot() -> None:
         """)
 
 
+def test_the_rounding_of_the_last_watt_costs_the_buyer_no_more_than_its_limit() -> None:
+    """At 3 W for 2, twenty of alice's watts are 13 for bob, who owes 20 at 40,000: 200. His limit for 13 W is 195."""
+    Both(left=5, takes=(2, 3, 4)).play("""
+        place A1 alice sell 20 @ 40000                rested 20
+        place B1 bob buy 20 @ 60000                   traded 20 for 13 @ 40000 maker A1; cancelled B1 7 remainder
+        cash                                          alice +195 bob -195
+        """)
+
+
 @pytest.mark.parametrize(
     ("row_price_mct", "outcome"),
     [
