@@ -19,7 +19,7 @@ class Reason(StrEnum):
     GATE_CLOSED = "gate_closed"  # Place; Withhold, Uncross
     NOT_YET_OPEN = "not_yet_open"  # Place: the interval is announced only; Withhold
     HALTED = "halted"  # Place, Replace: halted, or frozen while envelopes are shared out anew; Withhold, Uncross
-    SUSPENDED = "suspended"  # Place, Replace: the operator takes no orders of this customer
+    SUSPENDED = "suspended"  # Place: the operator takes no orders of this customer
     IN_AUCTION = "in_auction"  # Place: immediate or kill, while orders only collect
     BLOCK_ORDER = "block_order"  # Replace of an order over several intervals: cancel it and place another
     INVALID_ORDER = "invalid_order"  # Place: what is shown or the number of intervals is out of bounds, or does not go together
