@@ -119,7 +119,8 @@ class Auditor:
     async def caught_up(self, patience_s: float) -> None:
         """Returns when nothing waits, or when patience ends."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._caught_up.wait(), patience_s)
+            async with asyncio.timeout(patience_s):
+                await self._caught_up.wait()
 
     async def run(self, exchange: Exchange) -> None:
         """Audits until cancelled. Raises RefusedError only through `exchange.submit`: the journal's failures are its own."""

@@ -54,7 +54,8 @@ class Worker:
         try:
             if self._process is None:
                 await _to_the_end(self._start())
-            is_good, result = await asyncio.wait_for(self._exchange((function, arguments, named)), patience_s)
+            async with asyncio.timeout(patience_s):  # `wait_for` of Python 3.11 loses a cancellation that meets the answer
+                is_good, result = await self._exchange((function, arguments, named))
         except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             await self.stop()
             why = f"was silent for {patience_s:g} s" if isinstance(error, TimeoutError) else "ended"

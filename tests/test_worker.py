@@ -65,3 +65,31 @@ def test_a_cancelled_call_takes_the_process_with_it() -> None:
             os.kill(process, 0)
 
     run(scenario)
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_cancellation_that_meets_the_answer_is_not_lost(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(worker: Worker) -> None:
+        answer: asyncio.Future[tuple[bool, int]] = asyncio.get_running_loop().create_future()
+
+        async def answered(_call: object) -> tuple[bool, int]:
+            return await answer
+
+        async def stopped() -> None:
+            pass
+
+        monkeypatch.setattr(worker, "_process", object())
+        monkeypatch.setattr(worker, "_exchange", answered)
+        monkeypatch.setattr(worker, "stop", stopped)
+        call = asyncio.create_task(worker.call(60, int, "1"))
+        await asyncio.sleep(0.01)
+        answer.set_result((True, 1))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if call.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        else:
+            assert await call == 1
+
+    run(scenario)
