@@ -2,7 +2,8 @@
 
 Every minute is run at the voltage that the interface has then, by the dense model (`riskcheck/reduced.py`); the worst minutes of the
 day are run again by power-grid-model on the whole network, and the two must agree. Excess is above the limit: pu of nominal for
-voltages, share of the rating for currents. What has no operating point counts as an excess of 1.
+voltages, share of the rating for currents; `compare/breaches.py` says how much power it is. What has no operating point counts as an
+excess of 1.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from compare.breaches import Breaches
 from compare.days import INTERVAL_MIN, Day
 from riskcheck.certify import TOLERANCE
 from riskcheck.fixedpoint import engine
@@ -32,10 +34,12 @@ AGREEMENT = 1e-6
 
 
 class Excess(NamedTuple):
-    """By scenario: the worst excess of voltages in pu and of currents as a share; negative is room."""
+    """By scenario: worst excess of voltages in pu and of currents as a share, negative is room; power above ratings, power out of range."""
 
     voltage_pu: Floats
     thermal: Floats
+    above_va: Floats
+    outside_w: Floats
 
     def is_broken(self) -> npt.NDArray[np.bool_]:
         return (self.voltage_pu > TOLERANCE["voltage_max"]) | (self.thermal > TOLERANCE["thermal"])
@@ -51,6 +55,7 @@ class Physics:
         self._limits = Limits.of(self.model)
         self._at: dict[float, Limits] = {}
         self._is_volts = np.array([KINDS[kind].startswith("voltage") for kind in self._limits.kind])
+        self._breaches = Breaches(self.model, self._limits)
         self._flow = PowerFlow(network)
 
     def limits_at(self, interface_pu: float) -> Limits:
@@ -71,13 +76,18 @@ class Physics:
         return np.hstack([net_w, np.repeat(day.passive_w, per_interval, axis=0)])
 
     def _excess(self, power_w: Floats, interface_pu: Floats) -> Excess:
-        voltage, thermal = np.full(len(power_w), -np.inf), np.full(len(power_w), -np.inf)
+        found = Excess(*np.full((len(Excess._fields), len(power_w)), -np.inf))
         for level in np.unique(interface_pu):
             which = np.flatnonzero(interface_pu == level)
             f = self.limits_at(float(level)).measure(self.engine, power_w[which])
-            f = np.where(np.isfinite(f), f, COLLAPSED)
-            voltage[which], thermal[which] = f[:, self._is_volts].max(axis=1), f[:, ~self._is_volts].max(axis=1)
-        return Excess(voltage, thermal)
+            for column, values in zip(found, self._exceeding(np.where(np.isfinite(f), f, COLLAPSED), power_w[which]), strict=True):
+                column[which] = values
+        return found
+
+    def _exceeding(self, f: Floats, power_w: Floats) -> Excess:
+        volts, currents = f[:, self._is_volts].max(axis=1), f[:, ~self._is_volts].max(axis=1)
+        outside_w = self._breaches.outside_w(f, power_w, TOLERANCE["voltage_max"])
+        return Excess(volts, currents, self._breaches.above_va(f), outside_w)
 
     def _confirm(self, day: Day, net_w: Floats, found: Excess) -> None:
         """Power-grid-model at the worst minutes. Asserts that it finds the same excess of voltage."""

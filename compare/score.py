@@ -1,8 +1,9 @@
 """One paradigm's day in figures, and many days as means with confidence intervals. Pure.
 
 * **Security**: minutes in which AC power flow at the actual powers breaks a limit, and quarter hours that break one at their mean powers
-  (what EN 50160, with its ten-minute means, comes nearest to); the worst excess. Where limits were promised for a whole quarter hour also
-  how many sets of limits some corner of what they allow would break.
+  (what EN 50160, with its ten-minute means, comes nearest to); the worst excess; the energy above ratings, and that of homes out of the
+  voltage range (`compare/breaches.py`). Where limits were promised for a whole quarter hour also how many sets of limits some corner of
+  what they allow would break.
 * **Fairness** over the homes' served shares: sun used or exported, load, heat and car charge, over what of these there was or was wanted.
   The smallest, and Jain's index `(sum x)^2 / (n sum x^2)`.
 * **Efficiency**: sun curtailed, demand unserved, car charge missing at the end of the day, and welfare: what was served, charged, stored
@@ -47,6 +48,8 @@ class Score(msgspec.Struct, frozen=True):
     quarters_broken: int
     excess_pu: float  # worst voltage beyond its limit, 0 where none was
     overload: float  # worst current beyond its rating, as a share of it
+    above_kvah: float  # what flowed above ratings
+    outside_kwh: float  # what homes drew or fed in while their voltage was out of range
     corners: Corners | None
     smallest_share: float
     jain: float
@@ -80,7 +83,8 @@ def score(lived: Lived, minutes: Excess, quarters: Excess, corners: Corners | No
     return Score(
         paradigm=lived.name, minutes=len(lived.net_w), minutes_broken=int(minutes.is_broken().sum()),
         quarters_broken=int(quarters.is_broken().sum()), excess_pu=max(0.0, float(minutes.voltage_pu.max())),
-        overload=max(0.0, float(minutes.thermal.max())), corners=corners,
+        overload=max(0.0, float(minutes.thermal.max())), above_kvah=float(minutes.above_va.sum()) / WMIN_PER_KWH,
+        outside_kwh=float(minutes.outside_w.sum()) / WMIN_PER_KWH, corners=corners,
         smallest_share=float(shares.min()), jain=float(shares.sum() ** 2 / (len(shares) * (shares**2).sum())) if shares.any() else 0.0,
         curtailed_kwh=kwh["curtailed"], unserved_kwh=kwh["unserved"], car_missing_kwh=kwh["car_missing"],
         welfare_eur=sum(one.value_mct for one in lived.energy) / MCT_PER_EUR,
@@ -115,6 +119,8 @@ METRICS = (
     Metric("quarters_broken", "quarter hours broken on average power", "", -1, lambda one: one.quarters_broken),
     Metric("excess_pu", "worst voltage beyond its limit", "% of nominal", -1, lambda one: 100 * one.excess_pu),
     Metric("overload", "worst overload", "% of rating", -1, lambda one: 100 * one.overload),
+    Metric("above_kvah", "energy above ratings", "kVAh", -1, lambda one: one.above_kvah),
+    Metric("outside_kwh", "energy of homes out of the voltage range", "kWh", -1, lambda one: one.outside_kwh),
     Metric("smallest_share", "smallest served share", "%", 1, lambda one: 100 * one.smallest_share),
     Metric("jain", "Jain's index of served shares", "", 1, lambda one: one.jain),
     Metric("curtailed_kwh", "sun curtailed", "kWh", -1, lambda one: one.curtailed_kwh),

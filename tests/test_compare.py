@@ -174,26 +174,11 @@ def test_a_day_that_is_done_is_read_again_and_half_a_file_is_not(tmp_path) -> No
 
 
 def planted(paradigm: str, welfare: float, broken: int = 0) -> Score:
-    corners = Corners(96, 0, 0.01)
     return Score(
-        paradigm,
-        1440,
-        broken,
-        0,
-        0.0,
-        0.2 if broken else 0.0,
-        corners,
-        0.5,
-        0.9,
-        10.0,
-        5.0,
-        1.0,
-        welfare,
-        {"limits": 3},
-        0.1,
-        (0.5, 1.0),
-        {},
-    )
+        paradigm, minutes=1440, minutes_broken=broken, quarters_broken=0, excess_pu=0.0, overload=0.2 if broken else 0.0,
+        above_kvah=broken / 10, outside_kwh=0.0, corners=Corners(96, 0, 0.01), smallest_share=0.5, jain=0.9, curtailed_kwh=10.0,
+        unserved_kwh=5.0, car_missing_kwh=1.0, welfare_eur=welfare, messages={"limits": 3}, deciding_s=0.1, shares=(0.5, 1.0), notes={},
+    )  # fmt: skip
 
 
 def planted_days(market: tuple[float, ...], broken: int = 0) -> list[Scored]:

@@ -19,7 +19,7 @@ def network() -> Network:
 
 
 def scored(seed: int) -> Scored:
-    score = Score("doe", 15, 0, 0, 0.0, 0.0, Corners(1, 0, 0.01), 0.5, 0.9, 1.0, 0.0, 0.0, float(seed), {}, 0.0, (0.5,), {})
+    score = Score("doe", 15, 0, 0, 0.0, 0.0, 0.0, 0.0, Corners(1, 0, 0.01), 0.5, 0.9, 1.0, 0.0, 0.0, float(seed), {}, 0.0, (0.5,), {})
     return Scored(seed, f"seed {seed}", (score,))
 
 
