@@ -98,20 +98,25 @@ def _book(engine: Engine, area: Area, interval: Interval, block: Order, done: Wa
     ledger.cash_mct[block.account.position] += cash
     price = unit_price(area, cash, watts, is_buy)
     legs: list[Leg] = [matching.leg_of(interval, block, watts if is_buy else -watts, price, cash, 0, 0)]
-    makers = []
+    used_up: dict[Order, int] = {}  # in the order of their last parts; what of it is too little to go on
     for fill in done.fills:
         if fill.maker is None:
             continue
-        change = -fill.sold_w if is_buy else fill.bought_w
-        (ledger.give if is_buy else ledger.receive)(fill.maker.right, abs(change))
-        earned = -_cash(area, block, fill)
-        ledger.cash_mct[fill.maker.account.position] += earned
-        interval.last_price_mct[fill.maker.line.direction] = fill.maker.price_mct
-        interval.anchor_mct.setdefault(fill.maker.line.direction, fill.maker.price_mct)
-        legs.append(matching.leg_of(interval, fill.maker, change, fill.maker.price_mct, earned, fill.maker_open_w, fill.maker_shown_w))
-        makers.append(fill)
+        legs.append(_book_maker(area, interval, block, fill, fill.maker))
+        if fill.remainder_w or fill.refilled_w:
+            used_up.pop(fill.maker, None)
+            used_up[fill.maker] = fill.remainder_w
     events.append(Traded(base + len(events) + 1, area.name, interval.start_ms, tuple(legs), "block"))
-    matching.count(area, interval, [block, *(fill.maker for fill in makers if fill.maker is not None)])
-    for fill in makers:
-        assert fill.maker is not None
-        matching.tell_after(area, interval, fill.maker, fill.remainder_w, fill.refilled_w, base, events)
+    matching.count(area, interval, [block, *(fill.maker for fill in done.fills if fill.maker is not None)])
+    for maker, remainder_w in used_up.items():
+        matching.tell_after(area, interval, maker, remainder_w, maker.shown_w, base, events)
+
+
+def _book_maker(area: Area, interval: Interval, block: Order, fill: Fill, maker: Order) -> Leg:
+    ledger, is_buy = interval.ledger, block.line.side == "buy"
+    change, earned = -fill.sold_w if is_buy else fill.bought_w, -_cash(area, block, fill)
+    (ledger.give if is_buy else ledger.receive)(maker.right, abs(change))
+    ledger.cash_mct[maker.account.position] += earned
+    interval.last_price_mct[maker.line.direction] = maker.price_mct
+    interval.anchor_mct.setdefault(maker.line.direction, maker.price_mct)
+    return matching.leg_of(interval, maker, change, maker.price_mct, earned, fill.maker_open_w, fill.maker_shown_w)

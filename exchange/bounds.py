@@ -8,6 +8,7 @@ import msgspec
 POWER_W_MAX = 2**31 - 1
 PRICE_MCT_MAX = 10**9
 LOT_W_MAX = 2**20
+REQUESTS_MAX = 10**6
 MS_PER_HOUR = 3_600_000
 SELF_TRADE = ("cancel_incoming", "allow")
 MATCHING = ("one_to_one", "exchange_rate")
@@ -23,7 +24,8 @@ class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `sweeps`: the node asks the solver for joint fills. `call_auctions`: a halt, a freeze and a volatility pause end in an auction,
     which clears at `auction_pricing`. `collar_mct`: how far an order's price may lie from the book's last trade; `pause_mct`: how far
     trades may move from the first one before the interval goes back to an auction. A customer may send `requests_free` orders and
-    replacements in an interval, and `requests_per_trade` more for each of its trades. 0 switches these four off.
+    replacements in an interval, and `requests_per_trade` more for each of its trades. 0 switches these four off. `requests_max`: how many
+    requests of a customer an interval remembers; it decides no more.
     """
 
     interval_ms: int = 900_000
@@ -41,6 +43,7 @@ class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
     pause_mct: int = 0
     requests_free: int = 0
     requests_per_trade: int = 0
+    requests_max: int = 10_000
 
     def problems(self) -> list[str]:
         found = []
@@ -60,6 +63,8 @@ class MarketSettings(msgspec.Struct, frozen=True, array_like=True, gc=False):
             found.append(f"matching {self.matching!r} is none of {', '.join(MATCHING)}")
         if self.auction_pricing not in PRICING:
             found.append(f"auction_pricing {self.auction_pricing!r} is none of {', '.join(PRICING)}")
+        if not 0 < self.requests_max <= REQUESTS_MAX:
+            found.append(f"requests_max {self.requests_max} is outside [1, {REQUESTS_MAX}]")
         for name in ("collar_mct", "pause_mct", "requests_free", "requests_per_trade"):
             value = getattr(self, name)
             found += [f"{name} {value} is outside [0, {PRICE_MCT_MAX}]"] if not 0 <= value <= PRICE_MCT_MAX else []

@@ -69,13 +69,12 @@ class Engine:
         intervals = self._intervals_of(area, command)
         if intervals is None:
             detail = f"no interval {command.interval_ms}" if command.intervals == 1 else f"{command.intervals} intervals are not open"
-            return self._reject_unknown(area, account, command, Reason.UNKNOWN_INTERVAL, detail, events)
+            return self._reject_unknown(area, account, command, (Reason.UNKNOWN_INTERVAL, detail), events)
         interval = intervals[0]
         right = account.position if command.direction == "export" else account.position + len(area.terms)
         refusal = guards.refuse_place(self, command, area, account, intervals, right)
         if refusal is not None:
-            self._reject(command, *refusal, events)
-            return self._remember(interval, account, command, cast(Answer, events[0]))
+            return self._decline(interval, account, command, refusal, events)
         sequence = self.sequence + 1
         line = (interval.buys if command.side == "buy" else interval.sells).lines[right]
         order = Order(
@@ -83,7 +82,7 @@ class Engine:
             command.display_w, command.intervals,
         )  # fmt: skip
         events.append(accepted(command, sequence))
-        self._keep(interval, account, Receipt(command, None, order))
+        interval.remember(account, Receipt(command, None, order))
         interval.requests[account.position] += 1
         for each in intervals:
             (each.ledger.wanted_w if command.side == "buy" else each.ledger.offered_w)[right] += command.quantity_w
@@ -128,18 +127,11 @@ class Engine:
         if found is None:
             return None
         area, account, order = found
-        interval, line = area.intervals[order.line.interval_ms], order.line
-        traded = order.quantity_w - order.open_w
-        concerned = [interval] if order.intervals == 1 else [area.intervals[start] for start in area.spanned(order)]
-        refusal = guards.earliest([guards.refuse_stopped(self, area, account, each, line.direction) for each in concerned])
-        if refusal is None and order.intervals > 1:
-            refusal = Reason.BLOCK_ORDER, "an order over several intervals is cancelled and placed anew"
-        if refusal is None:
-            args = (interval, line.direction, line.side, order.right, traded, order.open_w)
-            refusal = guards.refuse_terms(command, area, account, *args)
+        interval, traded = area.intervals[order.line.interval_ms], order.quantity_w - order.open_w
+        refusal = guards.refuse_replace(self, command, area, account, order)
         if refusal is not None:
-            self._reject(command, *refusal, events)
-        elif command.quantity_w < traded + area.settings.lot_w:
+            return self._decline(interval, account, command, refusal, events)
+        if command.quantity_w < traded + area.settings.lot_w:
             self._take_out(interval, order)
             events.append(self._cancelled(order, "replace", command.request_id, events))
         else:
@@ -193,7 +185,8 @@ class Engine:
             return None
         area, account = found
         if command.interval_ms is not None and command.interval_ms not in area.intervals:
-            return self._reject_unknown(area, account, command, Reason.UNKNOWN_INTERVAL, f"no interval {command.interval_ms}", events)
+            detail = f"no interval {command.interval_ms}"
+            return self._reject_unknown(area, account, command, (Reason.UNKNOWN_INTERVAL, detail), events)
         named = [command.interval_ms] if command.interval_ms is not None else sorted(area.intervals)
         cause: CancelCause = "mass" if command.cause == "request" else command.cause
         for start_ms in named:
@@ -202,6 +195,9 @@ class Engine:
             self.cancel_all(interval, mine, cause, command.request_id, events)
         wide = [block for block in area.blocks if block.account is account and not set(named).isdisjoint(area.spanned(block))]
         self.cancel_blocks(area, wide, cause, command.request_id, events)
+        refusal = guards.refuse_more(area, area.intervals[named[-1]], account) if named and not events else None
+        if refusal is not None:
+            return self._reject(command, *refusal, events)
         answer = MassCancelled(self.sequence + len(events) + 1, command.area, command.customer, command.request_id, len(events))
         events.append(answer)
         if named:
@@ -245,27 +241,28 @@ class Engine:
         order = account.live_order(command.order_id)
         if order is None:
             detail = f"order {command.order_id} is {account.fate(command.order_id)}"
-            self._reject_unknown(area, account, command, Reason.UNKNOWN_ORDER, detail, events)
+            self._reject_unknown(area, account, command, (Reason.UNKNOWN_ORDER, detail), events)
             return None
         return area, account, order
 
     def _reject(self, command: CustomerCommand, reason: Reason, detail: str, events: list[Event]) -> None:
         events.append(Rejected(self.sequence + 1, command.area, command.customer, command.request_id, reason.value, detail))
 
-    def _reject_unknown(
-        self, area: Area, account: Account, command: CustomerCommand, reason: Reason, detail: str, events: list[Event]
-    ) -> None:
+    def _reject_unknown(self, area: Area, account: Account, command: CustomerCommand, refusal: Refusal, events: list[Event]) -> None:
         """What concerns nothing known is remembered with the area's last interval; without any there is nothing it could change."""
-        self._reject(command, reason, detail, events)
-        if area.intervals:
-            self._remember(area.intervals[max(area.intervals)], account, command, cast(Answer, events[0]))
+        if not area.intervals:
+            return self._reject(command, *refusal, events)
+        last = area.intervals[max(area.intervals)]
+        return self._decline(last, account, command, guards.refuse_more(area, last, account) or refusal, events)
+
+    def _decline(self, interval: Interval, account: Account, command: CustomerCommand, refusal: Refusal, events: list[Event]) -> None:
+        """A reject that is remembered, unless it is one too many: that was not decided."""
+        self._reject(command, *refusal, events)
+        if refusal[0] is not Reason.TOO_MANY_REQUESTS:
+            self._remember(interval, account, command, cast(Answer, events[0]))
 
     def _remember(self, interval: Interval, account: Account, command: CustomerCommand, answer: Answer) -> None:
-        self._keep(interval, account, Receipt(command, answer))
-
-    def _keep(self, interval: Interval, account: Account, receipt: Receipt) -> None:
-        account.receipts[receipt.command.request_id] = receipt
-        interval.remembered.append(receipt)
+        interval.remember(account, Receipt(command, answer))
 
     def _take_out(self, interval: Interval, order: Order) -> None:
         interval.take_out(order)

@@ -13,15 +13,18 @@ from exchange.receipts import Account
 from exchange.rejects import Reason
 
 if TYPE_CHECKING:
+    from exchange.book import Order
     from exchange.engine import Engine, Refusal
 
 INTERVALS_MAX = 96  # of one block order
+PARTS_MAX = 20  # of an iceberg: each that is used up is an event of its own
 ORDER = {reason: place for place, reason in enumerate(Reason)}
 
 
 def refuse_place(engine: Engine, command: Place, area: Area, account: Account, intervals: list[Interval], right: int) -> Refusal | None:
     first = intervals[0]
-    if command.intervals != 1 or first.phase != "continuous" or engine.halts or area.suspended or command.display_w:
+    is_full = first.receipts[account.position] >= area.settings.requests_max
+    if is_full or command.intervals != 1 or first.phase != "continuous" or engine.halts or area.suspended or command.display_w:
         refusal = _refuse_circumstances(engine, command, area, account, intervals)
         if refusal is not None:
             return refusal
@@ -33,15 +36,41 @@ def refuse_place(engine: Engine, command: Place, area: Area, account: Account, i
     return earliest(terms)
 
 
+def refuse_replace(engine: Engine, command: Replace, area: Area, account: Account, order: Order) -> Refusal | None:
+    line, traded_w = order.line, order.quantity_w - order.open_w
+    intervals = [area.intervals[start_ms] for start_ms in area.spanned(order)]
+    refusal = refuse_more(area, intervals[0], account) or _refuse_stopped(engine, area, intervals, line.direction)
+    if refusal is not None:
+        return refusal
+    if order.intervals > 1:
+        return Reason.BLOCK_ORDER, "an order over several intervals is cancelled and placed anew"
+    if order.display_w and command.quantity_w - traded_w > PARTS_MAX * order.display_w:
+        return _too_many_parts(command.quantity_w - traded_w, order.display_w)
+    return refuse_terms(command, area, account, intervals[0], line.direction, line.side, order.right, traded_w, order.open_w)
+
+
+def refuse_more(area: Area, interval: Interval, account: Account) -> Refusal | None:
+    """A customer of whom the interval remembers so many requests already."""
+    if interval.receipts[account.position] < area.settings.requests_max:
+        return None
+    return Reason.TOO_MANY_REQUESTS, f"{interval.receipts[account.position]} requests are remembered already; cancels of orders still work"
+
+
 def _refuse_circumstances(engine: Engine, command: Place, area: Area, account: Account, intervals: list[Interval]) -> Refusal | None:
-    """What is rarely wrong: where its intervals are in their life, who is halted, and the form of icebergs and blocks."""
+    """What is rarely wrong: how much was asked, where intervals are in their life, who is halted, the form of icebergs and blocks."""
+    refusal = refuse_more(area, intervals[0], account)
+    if refusal is not None:
+        return refusal
     if any(interval.is_closed for interval in intervals):
         return Reason.GATE_CLOSED, f"trading of interval {next(i.start_ms for i in intervals if i.is_closed)} has ended"
     if any(interval.phase == "announced" for interval in intervals):
         return Reason.NOT_YET_OPEN, f"interval {next(i.start_ms for i in intervals if i.phase == 'announced')} is announced only"
-    refusal = earliest([refuse_stopped(engine, area, account, interval, command.direction) for interval in intervals])
+    refusal = _refuse_stopped(engine, area, intervals, command.direction)
     if refusal is not None:
         return refusal
+    if area.suspended and (None in area.suspended or account.customer in area.suspended):
+        reason = area.suspended.get(account.customer) or area.suspended[None]
+        return Reason.SUSPENDED, f"the operator takes no orders: {reason}"
     if command.time_in_force in ("ioc", "fok") and any(interval.phase == "auction" for interval in intervals):
         return Reason.IN_AUCTION, "orders only collect until the auction's end; nothing can trade at once"
     return _refuse_form(command, area)
@@ -53,14 +82,11 @@ def earliest(refusals: list[Refusal | None]) -> Refusal | None:
     return min(found, key=lambda refusal: ORDER[refusal[0]]) if found else None
 
 
-def refuse_stopped(engine: Engine, area: Area, account: Account, interval: Interval, direction: Direction) -> Refusal | None:
-    if interval.phase == "frozen":
+def _refuse_stopped(engine: Engine, area: Area, intervals: list[Interval], direction: Direction) -> Refusal | None:
+    if any(interval.phase == "frozen" for interval in intervals):
         return Reason.HALTED, "envelopes are being shared out anew; cancels still work"
-    if engine.halts and engine.is_halted(area.name, interval.start_ms, direction):
+    if engine.halts and any(engine.is_halted(area.name, interval.start_ms, direction) for interval in intervals):
         return Reason.HALTED, "the market is halted; cancels still work"
-    if area.suspended and (None in area.suspended or account.customer in area.suspended):
-        reason = area.suspended.get(account.customer) or area.suspended[None]
-        return Reason.SUSPENDED, f"the operator takes no orders: {reason}"
     return None
 
 
@@ -110,6 +136,12 @@ def _refuse_form(command: Place, area: Area) -> Refusal | None:
             Reason.INVALID_ORDER,
             f"{command.display_w} W to show are not a multiple of {lot} W, at most the order's {command.quantity_w} W",
         )
+    if command.display_w and command.quantity_w > PARTS_MAX * command.display_w:
+        return _too_many_parts(command.quantity_w, command.display_w)
     if command.display_w and command.intervals > 1:
         return Reason.INVALID_ORDER, "an order over several intervals shows nothing"
     return None
+
+
+def _too_many_parts(open_w: int, display_w: int) -> Refusal:
+    return Reason.INVALID_ORDER, f"{open_w} W are more than {PARTS_MAX} times the {display_w} W to show at a time"

@@ -35,14 +35,14 @@ class Interval:
 
     `marks` are the purchases that freed headroom may have unblocked; `before` is where a walk leaves the residuals that it
     found. `last_price_mct` is that of each book's last trade,
-    `anchor_mct` that of its first since continuous trading began. `requests` and `trades` count by customer; `version` counts whatever
-    may help a block order; `settings` are the operator's devices as the rows assume them.
+    `anchor_mct` that of its first since continuous trading began. `requests`, `trades` and `receipts` count by customer; `version` counts
+    whatever may help a block order; `settings` are the operator's devices as the rows assume them.
     """
 
     __slots__ = (
         "anchor_mct", "area", "arrivals", "before", "buys", "headroom", "is_marked", "last_price_mct", "ledger", "marks", "owners",
-        "passed", "phase", "remembered", "requests", "row_largest", "rows_hash", "scratch", "sells", "settings", "start_ms", "trades",
-        "version", "withheld",
+        "passed", "phase", "receipts", "remembered", "requests", "row_largest", "rows_hash", "scratch", "sells", "settings", "start_ms",
+        "trades", "version", "withheld",
     )  # fmt: skip
 
     def __init__(self, area: Area, start_ms: int, rows_hash: str, headroom: Headroom, ledger: Ledger, phase: Phase = "continuous") -> None:
@@ -63,7 +63,7 @@ class Interval:
         self.remembered: list[Receipt] = []
         self.last_price_mct: dict[Direction, int] = {}
         self.anchor_mct: dict[Direction, int] = {}
-        self.requests, self.trades = [0] * n, [0] * n
+        self.requests, self.trades, self.receipts = [0] * n, [0] * n, [0] * n
         self.settings: tuple[DeviceSetting, ...] = ()
         self.withheld: dict[str, Withholding] = {}
         self._measure_rows()
@@ -79,6 +79,11 @@ class Interval:
 
     def side(self, side: Side) -> Lines:
         return self.buys if side == "buy" else self.sells
+
+    def remember(self, account: Account, receipt: Receipt) -> None:
+        account.receipts[receipt.command.request_id] = receipt
+        self.remembered.append(receipt)
+        self.receipts[account.position] += 1
 
     def begin_continuous(self) -> None:
         """Orders meet at once from now on; what rests is to be matched."""

@@ -226,8 +226,7 @@ def _load_interval(engine: Engine, area: Area, kept: _Interval) -> Interval:
         if receipt.order is not None:
             assert isinstance(command, Place), "only a Place makes an order"
             order = _load_order(engine, area, interval, account, command, receipt.order)
-        made = account.receipts[command.request_id] = Receipt(command, receipt.answer, order)
-        interval.remembered.append(made)
+        interval.remember(account, Receipt(command, receipt.answer, order))
     for withheld in kept.withheld:
         order = _load_withheld(area, interval, withheld)
         interval.withheld[withheld.command.request_id] = Withholding(withheld.command, withheld.row, withheld.right, order)

@@ -55,8 +55,7 @@ class Model(Operator, Views):
         interval = area.intervals[starts[0]]
         reason = refuse_place(self, area, owner, [area.intervals[start] for start in starts], command)
         if reason is not None:
-            self._reject(command, reason)
-            return self._keep(command, interval)
+            return self._decline(command, interval, reason)
         order = self._accept(area, owner, interval, command)
         self._keep(command, interval)
         if command.intervals > 1:
@@ -102,8 +101,7 @@ class Model(Operator, Views):
         traded = order.total_w - order.open_w
         reason = refuse_replace(self, area, interval, order, command)
         if reason is not None:
-            self._reject(command, reason)
-            return self._keep(command, interval)
+            return self._decline(command, interval, reason)
         if command.quantity_w - traded < area.settings.lot_w:
             self._end(area, order, "replace", command.request_id)
             return self._keep(command, interval)
@@ -138,6 +136,8 @@ class Model(Operator, Views):
             return self._reject_unknown(area, command, Reason.UNKNOWN_INTERVAL)
         starts = sorted(area.intervals) if command.interval_ms is None else [command.interval_ms]
         mine = self._orders_of(area, owner, starts)
+        if starts and not mine and self._is_full(area, area.intervals[starts[-1]], owner):
+            return self._reject(command, Reason.TOO_MANY_REQUESTS)
         for order in mine:
             self._end(area, order, "mass" if command.cause == "request" else command.cause, command.request_id)
         self._say(e.MassCancelled, area.name, command.customer, command.request_id, len(mine))
@@ -172,9 +172,22 @@ class Model(Operator, Views):
         self._say(e.Rejected, command.area, command.customer, command.request_id, reason.value, "")
 
     def _reject_unknown(self, area: Area, command: c.CustomerCommand, reason: Reason) -> None:
+        if not area.intervals:
+            return self._reject(command, reason)
+        last, owner = area.intervals[max(area.intervals)], area.owner(command.customer)
+        assert owner is not None
+        return self._decline(command, last, Reason.TOO_MANY_REQUESTS if self._is_full(area, last, owner) else reason)
+
+    def _decline(self, command: c.CustomerCommand, interval: Interval, reason: Reason) -> None:
         self._reject(command, reason)
-        if area.intervals:
-            self._keep(command, area.intervals[max(area.intervals)])
+        if reason != Reason.TOO_MANY_REQUESTS:
+            self._keep(command, interval)
+
+    def _is_full(self, area: Area, interval: Interval, owner: int) -> bool:
+        """Whether the interval remembers as many requests of a customer as it may."""
+        whose = area.name, area.terms[owner].customer
+        kept = [start for name, (start, _, _) in self.answers.items() if name[:2] == whose and start == interval.start_ms]
+        return len(kept) >= area.settings.requests_max
 
     def _keep(self, command: c.CustomerCommand, interval: Interval, answer: e.Event | None = None) -> None:
         kept = (interval.start_ms, command, answer or self._events[0])

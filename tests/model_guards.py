@@ -15,6 +15,8 @@ class Market(Protocol):
 
     def _is_halted(self, area: str, start_ms: int, direction: str | None = None) -> bool: ...
 
+    def _is_full(self, area: Area, interval: Interval, owner: int) -> bool: ...
+
     def _is_suspended(self, area: Area, owner: int) -> bool: ...
 
 
@@ -25,6 +27,8 @@ def refuse_place(market: Market, area: Area, owner: int, intervals: list[Interva
 def _place(market: Market, area: Area, owner: int, intervals: list[Interval], command: c.Place) -> Iterator[Reason]:
     phases, is_kill = [interval.phase for interval in intervals], command.time_in_force in ("ioc", "fok")
     lot, quantity_w = area.settings.lot_w, command.quantity_w
+    if market._is_full(area, intervals[0], owner):
+        yield Reason.TOO_MANY_REQUESTS
     if not all(interval.is_open() for interval in intervals):
         yield Reason.GATE_CLOSED
     if "announced" in phases:
@@ -54,18 +58,20 @@ def refuse_replace(market: Market, area: Area, interval: Interval, order: Order,
 
 def _replace(market: Market, area: Area, interval: Interval, order: Order, command: c.Replace) -> Iterator[Reason]:
     intervals = [area.intervals[start] for start in area.span(order.interval_ms, order.intervals)]
+    more_w = command.quantity_w - (order.total_w - order.open_w)
+    if market._is_full(area, intervals[0], order.owner):
+        yield Reason.TOO_MANY_REQUESTS
     if any(is_stopped(market, area, one, order.direction) for one in intervals):
         yield Reason.HALTED
-    if market._is_suspended(area, order.owner):
-        yield Reason.SUSPENDED
     if order.intervals > 1:
         yield Reason.BLOCK_ORDER
+    if shows_too_little(order.display_w, more_w):
+        yield Reason.INVALID_ORDER
     is_whole = area.settings.matching == "exchange_rate" or command.quantity_w % area.settings.lot_w == 0
     if command.quantity_w < 0 or not is_whole:
         yield Reason.OFF_LOT
     yield from _bounds(area, order.owner, intervals, order.direction, command.price_mct, command.quantity_w)
     yield from _throttle(area, order.owner, intervals)
-    more_w = command.quantity_w - (order.total_w - order.open_w)
     yield from _cover(area, order.owner, intervals, order.direction, order.side, more_w, order)
 
 
@@ -76,9 +82,14 @@ def is_stopped(market: Market, area: Area, interval: Interval, direction: str | 
 def is_invalid(command: c.Place, lot_w: int) -> bool:
     """What is shown is nothing (all), or whole lots of the order; a block order shows nothing."""
     display = command.display_w
-    is_part = 0 <= display <= max(command.quantity_w, 0) and display % lot_w == 0
+    is_part = 0 <= display <= max(command.quantity_w, 0) and display % lot_w == 0 and not shows_too_little(display, command.quantity_w)
     is_known = 1 <= command.intervals <= INTERVALS_MAX
     return not is_known or (display != 0 and (not is_part or command.intervals > 1))
+
+
+def shows_too_little(display_w: int, open_w: int) -> bool:
+    """An iceberg of more than 20 parts."""
+    return display_w != 0 and open_w > 20 * display_w
 
 
 def _bounds(area: Area, owner: int, intervals: list[Interval], direction: str, price_mct: int, quantity_w: int) -> Iterator[Reason]:

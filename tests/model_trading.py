@@ -173,7 +173,7 @@ class Trading:
         first, last, settings = interval.first_mct, interval.last_mct, area.settings
         moved = any(abs(last[direction] - first[direction]) > settings.pause_mct for direction in first)
         if interval.phase == "continuous" and settings.pause_mct and moved:
-            self._enter(area, interval, "auction", "")
+            self._enter(area, interval, "auction", f"prices moved by more than {settings.pause_mct} mct/kWh")
 
     def _enter(self, area: Area, interval: Interval, phase: c.Phase, reason: str) -> None:
         interval.phase = phase
@@ -262,14 +262,15 @@ class Trading:
         met = [(fill.maker, fill.maker_w, fill.mct) for fill in fills if fill.maker is not None]
         total = sum(mct for _, _, mct in met)
         legs = [self._leg(area, interval, block, way * watts, area.price_of(block, total, watts), -way * total)]
-        later: list[Saying] = []
+        later: list[tuple[Order, Saying]] = []
         for maker, given, mct in met:
             legs.append(self._leg(area, interval, maker, -way * given, maker.price_mct, way * mct))
-            later += self._refilled(area, interval, maker)
+            told = self._refilled(area, interval, maker)
+            later = [saying for saying in later if not told or saying[0] is not maker] + [(maker, saying) for saying in told]
         self._price(interval, legs[1:])
         self._say(e.Traded, area.name, interval.start_ms, tuple(legs), "block", 0)
-        for kind, *fields in later:
-            self._say(kind, *fields)
+        for maker, (kind, *fields) in later:
+            self._say(kind, *(fields if kind is not e.Shown else [*fields[:-1], maker.shown_w]))
 
     # proposals
 
@@ -345,6 +346,6 @@ class Trading:
             prices = () if isinstance(found, Reason) else command.row_price_mct
             self._trade_together(area, interval, "uncross", deals, paid_at_rest(area, interval, deals, prices))
         if command.ends_auction:
-            self._enter(area, interval, "continuous", "")
+            self._enter(area, interval, "continuous", "the auction has ended")
         self._mark_all(area, interval)
         return self._pause(area, interval)

@@ -40,8 +40,6 @@ def without_details(events: list[e.Event]) -> list[e.Event]:
     for event in events:
         if isinstance(event, e.Rejected | e.Refused) and event.detail:
             plain.append(msgspec.structs.replace(event, detail=""))
-        elif isinstance(event, e.PhaseEntered) and event.reason:
-            plain.append(msgspec.structs.replace(event, reason=""))
         elif isinstance(event, e.Repeated) and isinstance(event.first, e.Rejected):
             plain.append(msgspec.structs.replace(event, first=msgspec.structs.replace(event.first, detail="")))
         else:

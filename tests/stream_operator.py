@@ -24,6 +24,7 @@ class OperatorStream:
     random: Random
     rows: dict[str, list[Polytope]]
     too_tight: dict[str, Polytope]
+    _id: Callable[[], str]
 
     def _operator_mix(self) -> list[tuple[Draw, float]]:
         return [
@@ -49,9 +50,6 @@ class OperatorStream:
     def _some_interval(self) -> tuple[Area, Interval]:
         area = self._area()
         return area, self.random.choice(self._open_intervals(area.name))
-
-    def _id(self) -> str:
-        raise NotImplementedError
 
     # time, rows and intervals
 

@@ -21,8 +21,9 @@ from tests.rulebook import AREA, CLOSED, CUSTOMERS, OPEN, SETTINGS, UNKNOWN, Mar
 ORDER = list(Reason)
 NOW_MS = 5_000
 NEXT, ANNOUNCED = OPEN + 900_000, OPEN + 1_800_000
-BOUNDED = msgspec.structs.replace(SETTINGS, collar_mct=50_000, requests_free=4)
+BOUNDED = msgspec.structs.replace(SETTINGS, collar_mct=50_000, requests_free=4, requests_max=16)
 TRADE = "place T1 bob sell 10 @ 12300\nplace T2 carol buy 10 @ 12300"
+FULL = "\n".join(f"place m{n} alice buy 5 @ 10 in {start}" for start in (CLOSED, OPEN, ANNOUNCED) for n in range(start, start + 16))
 BUSY = "\n".join(f"place q{n} alice buy 10 @ 12300\ncancel x{n} alice q{n}" for n in range(4))
 
 
@@ -43,6 +44,7 @@ PLACE_SPOILERS = [
     Spoiler(Reason.UNKNOWN_AREA, {"area": "nowhere"}),
     Spoiler(Reason.UNKNOWN_CUSTOMER, {"customer": "mallory"}),
     Spoiler(Reason.ID_REUSED, {"request_id": "used"}, {}, "place used alice buy 10 @ 10"),
+    Spoiler(Reason.TOO_MANY_REQUESTS, {}, {}, FULL),
     Spoiler(Reason.UNKNOWN_INTERVAL, {"interval_ms": UNKNOWN}),
     Spoiler(Reason.GATE_CLOSED, {"interval_ms": CLOSED}),
     Spoiler(Reason.NOT_YET_OPEN, {"interval_ms": ANNOUNCED}),
@@ -62,8 +64,10 @@ PLACE_SPOILERS = [
     Spoiler(Reason.ABOVE_RATING, {"side": "buy"}, {"quantity_w": 4_010}),
 ]
 REPLACE = c.Replace(AREA, "alice", "p1", "A0", 1_000, 12_300)
+ICEBERG = "cancel x0 alice K0\nplace I0 alice sell 20 @ 12400 show 10"
 REPLACE_SPOILERS = [
-    *PLACE_SPOILERS[:3],
+    Spoiler(Reason.INVALID_ORDER, {"order_id": "I0"}, {}, ICEBERG),
+    *PLACE_SPOILERS[:4],
     Spoiler(Reason.UNKNOWN_ORDER, {"order_id": "A9"}),
     *(spoiler for spoiler in PLACE_SPOILERS if spoiler.reason in (Reason.HALTED, Reason.OFF_LOT, Reason.OFF_TICK)),
     Spoiler(Reason.BLOCK_ORDER, {"order_id": "K0"}),
@@ -72,9 +76,13 @@ REPLACE_SPOILERS = [
     Spoiler(Reason.NOT_COVERED, {}, {"quantity_w": 3_010}),
 ]
 CANCEL = c.Cancel(AREA, "alice", "p1", "A0")
-CANCEL_SPOILERS = REPLACE_SPOILERS[:4]
+CANCEL_SPOILERS = [
+    *PLACE_SPOILERS[:3],
+    Spoiler(Reason.TOO_MANY_REQUESTS, {"order_id": "A9"}, {}, FULL),
+    Spoiler(Reason.UNKNOWN_ORDER, {"order_id": "A9"}),
+]
 MASS = c.MassCancel(AREA, "alice", "p1", OPEN)
-MASS_SPOILERS = [*PLACE_SPOILERS[:3], Spoiler(Reason.UNKNOWN_INTERVAL, {"interval_ms": UNKNOWN})]
+MASS_SPOILERS = [*PLACE_SPOILERS[:4], Spoiler(Reason.UNKNOWN_INTERVAL, {"interval_ms": UNKNOWN})]
 
 
 def spoiled(command: c.Command, *spoilers: Spoiler) -> Event:

@@ -65,6 +65,7 @@ class Pair:
         elif isinstance(event, Traded):
             assert sum(leg.cash_mct for leg in event.legs) + event.operator_mct == 0
             self.met["trade " + event.kind] += 1
+            self.met["a block met an order twice"] += len({(leg.customer, leg.order_id) for leg in event.legs}) < len(event.legs)
             self.met[f"trade on {tag}"] += 1
 
     def check(self) -> None:

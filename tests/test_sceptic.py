@@ -9,11 +9,24 @@ import numpy as np
 
 from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.codec import encode_events
-from exchange.commands import AmendSettings, Command, InstallRows, OpenArea, OpenInterval, Place, Withhold
+from exchange.commands import (
+    AmendSettings,
+    Cancel,
+    CloseGate,
+    Command,
+    InstallRows,
+    MassCancel,
+    OpenArea,
+    OpenInterval,
+    Place,
+    Replace,
+    RetireInterval,
+    Withhold,
+)
 from exchange.engine import Engine
-from exchange.events import Refused, Traded
+from exchange.events import Accepted, Cancelled, MassCancelled, Refused, Rejected, Repeated, Replaced, Shown, Traded
 from exchange.proposer import Proposer
-from exchange.snapshot import dump
+from exchange.snapshot import dump, load
 from riskcheck.polytope import Polytope, RowLabel
 from riskcheck.whole import Classes, settled
 
@@ -37,6 +50,11 @@ def market(settings: MarketSettings, coefficient: int = 1, held_w: int = HELD) -
 
 def place(who: str, side: str, watts: int, price: int, interval: int = 1, **more: Any) -> Place:
     return Place("lv", who, f"{who}-{interval}", LENGTH * interval, "export", side, watts, price, **more)  # type: ignore[arg-type]
+
+
+def refused(engine: Engine, command: Command) -> str:
+    (event,) = engine.apply(command)
+    return event.reason if isinstance(event, Rejected) else ""
 
 
 # --- what is only tried leaves no trace ---------------------------------------------------------------------------
@@ -91,3 +109,101 @@ def test_whole_watts_one_to_one_take_no_longer_for_more_of_them() -> None:
     total = settled(Classes(take, is_buy, np.full(5, 4_000_000 * many), group), wanted, residual)
     assert (np.where(is_buy, total, -total) @ take <= residual).all()
     assert total[is_buy].sum() == total[~is_buy].sum() > 10**12
+
+
+# --- bounds on what one customer can cause ------------------------------------------------------------------------
+
+
+def test_an_iceberg_has_at_most_twenty_parts() -> None:
+    """One purchase uses up all of them: twenty trades, nineteen parts that follow, and no way to ask for more."""
+    engine = market(MarketSettings(lot_w=10))
+    assert refused(engine, place("ann", "sell", 210, 1_000, display_w=10)) == "invalid_order"
+    engine.apply(msgspec.structs.replace(place("ann", "sell", 200, 1_000, display_w=10), request_id="ice"))
+    assert refused(engine, Replace("lv", "ann", "more", "ice", 210, 1_000)) == "invalid_order"
+    told = engine.apply(place("ben", "buy", 200, 1_000))
+    assert [type(event) for event in told] == [Accepted, *([Traded, Shown] * 19), Traded]
+
+
+def test_what_is_open_of_an_iceberg_bounds_its_parts_not_what_it_has_traded() -> None:
+    engine = market(MarketSettings(lot_w=10))
+    engine.apply(place("ann", "sell", 200, 1_000, display_w=10))
+    engine.apply(place("ben", "buy", 100, 1_000))
+    assert refused(engine, Replace("lv", "ann", "r1", "ann-1", 310, 1_000)) == "invalid_order"
+    assert isinstance(engine.apply(Replace("lv", "ann", "r2", "ann-1", 300, 1_000))[0], Replaced)
+
+
+def test_an_interval_remembers_so_many_requests_of_a_customer_and_decides_no_more() -> None:
+    engine = market(MarketSettings(requests_max=3))
+    rests, later = place("ann", "sell", 100, 1_000), place("ann", "buy", 10, 1_000, 2)
+    off_lot = [msgspec.structs.replace(rests, request_id=f"off{number}", quantity_w=5) for number in range(50)]
+    engine.apply(rests)
+    assert [refused(engine, request) for request in off_lot] == ["off_lot"] * 2 + ["too_many_requests"] * 48
+    for again in range(2):
+        engine = load(dump(engine))
+        assert isinstance(engine.apply(rests)[0], Repeated)
+        assert isinstance(engine.apply(off_lot[1])[0], Repeated)
+        assert [refused(engine, request) for request in off_lot[2:]] == ["too_many_requests"] * 48
+        assert refused(engine, Replace("lv", "ann", f"r{again}", "ann-1", 50, 1_000)) == "too_many_requests"
+        assert len(engine.areas["lv"].accounts["ann"].receipts) == 3
+    assert isinstance(engine.apply(later)[0], Accepted), "another interval has a memory of its own"
+    assert isinstance(engine.apply(place("ben", "buy", 10, 900))[0], Accepted), "and so has another customer"
+
+
+def test_cancels_that_find_an_order_work_and_are_remembered_however_much_was_asked() -> None:
+    engine = market(MarketSettings(requests_max=2))
+    engine.apply(place("ann", "sell", 100, 1_000))
+    engine.apply(msgspec.structs.replace(place("ann", "sell", 50, 1_000), request_id="second"))
+    cancel, all_of_them = Cancel("lv", "ann", "x1", "second"), MassCancel("lv", "ann", "x2", LENGTH)
+    assert isinstance(engine.apply(cancel)[0], Cancelled)
+    assert [type(event) for event in engine.apply(all_of_them)] == [Cancelled, MassCancelled]
+    assert [type(engine.apply(again)[0]) for again in (cancel, all_of_them)] == [Repeated, Repeated]
+    assert refused(engine, MassCancel("lv", "ann", "x3", LENGTH)) == "too_many_requests", "there is nothing left"
+
+
+def test_what_names_nothing_known_is_remembered_with_the_last_interval_and_no_more_of_it() -> None:
+    engine = market(MarketSettings(requests_max=2))
+    unknown = [Cancel("lv", "ann", f"x{number}", "never") for number in range(4)]
+    assert [refused(engine, cancel) for cancel in unknown] == ["unknown_order"] * 2 + ["too_many_requests"] * 2
+    everything = MassCancel("lv", "ann", "m1")
+    assert refused(engine, everything) == "too_many_requests"
+    assert isinstance(engine.apply(place("ann", "sell", 10, 1_000))[0], Accepted)
+    (rows,) = engine.areas["lv"].rows
+    engine.apply(OpenInterval("lv", 4 * LENGTH, rows, (HELD,) * 5, (HELD,) * 5))
+    assert refused(engine, unknown[2]) == "unknown_order", "it was not decided; a later interval has room for it"
+    assert [type(event) for event in engine.apply(everything)] == [Cancelled, MassCancelled]
+    for start in (4 * LENGTH, 3 * LENGTH):
+        engine.apply(CloseGate("lv", start))
+        engine.apply(RetireInterval("lv", start))
+    assert list(engine.areas["lv"].accounts["ann"].receipts) == ["ann-1"]
+
+
+def test_nothing_is_remembered_where_there_is_no_interval() -> None:
+    engine = market(MarketSettings(requests_max=1))
+    for start in (LENGTH, 2 * LENGTH, 3 * LENGTH):
+        engine.apply(CloseGate("lv", start))
+        engine.apply(RetireInterval("lv", start))
+    for number in range(5):
+        assert refused(engine, Cancel("lv", "ann", f"x{number}", "never")) == "unknown_order"
+        assert isinstance(engine.apply(MassCancel("lv", "ann", f"m{number}"))[0], MassCancelled)
+    assert engine.areas["lv"].accounts["ann"].receipts == {}
+
+
+# --- block orders and icebergs ------------------------------------------------------------------------------------
+
+
+def test_an_iceberg_that_a_block_uses_up_in_parts_is_shown_once_as_it_is_in_the_end() -> None:
+    """Of ann's 60 W, 20 W at a time, the block takes 20, then ben's 20, then 20 and 10 of ann's again: 10 W are open and shown. In the
+    second interval cat's last 20 W of 60 go with a third part: nothing is shown of what is gone."""
+    engine = market(MarketSettings(lot_w=10))
+    for order in (
+        place("ann", "sell", 80, 1_000, display_w=20), place("ben", "sell", 20, 1_000), place("cat", "sell", 70, 1_000, 2, display_w=20)
+    ):  # fmt: skip
+        engine.apply(order)
+    told = engine.apply(place("eve", "buy", 70, 1_000, intervals=2))
+    first, second = (event for event in told if isinstance(event, Traded))
+    assert [(leg.order_id, leg.change_w, leg.open_w, leg.shown_w) for leg in first.legs[1:]] == [
+        ("ann-1", -20, 60, 0), ("ben-1", -20, 0, 0), ("ann-1", -20, 40, 0), ("ann-1", -10, 30, 10),
+    ]  # fmt: skip
+    assert [leg.open_w for leg in second.legs[1:]] == [50, 30, 10, 0]
+    assert [(event.order_id, event.shown_w) for event in told if isinstance(event, Shown)] == [("ann-1", 10)]
+    assert [type(event) for event in told] == [Accepted, Traded, Shown, Traded]
