@@ -1,11 +1,17 @@
-"""The mutator makes the mistakes that it promises, one at a time, and leaves alone what judges."""
+"""The mutator makes the mistakes that it promises, one at a time; the report counts as killed what somebody complained about."""
 
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 
-from tests.mutation.mutants import mutants_of, tree_of
+import pytest
+
+from tests.mutation import results
+from tests.mutation.judging import NO_END, SURVIVED
+from tests.mutation.mutants import ROOT, mutants_of, tree_of
+from tests.mutation.results import Verdicts, report
 
 SOURCE = '''
 """A text."""
@@ -58,3 +64,24 @@ def test_a_tree_has_exactly_the_mistake_of_its_index(tmp_path: Path) -> None:
         other = ast.unparse(tree_of(path, mutant.index))
         assert sum(line != mistaken for line, mistaken in zip(same.splitlines(), other.splitlines(), strict=True)) == 1
         assert mutant.after in " ".join(other.split())
+
+
+def test_a_verdict_is_kept_for_the_files_that_it_was_made_of(tmp_path: Path) -> None:
+    first, second = mutants_of(ROOT / "exchange/ledger.py")[:2]
+    Verdicts(tmp_path / "judged").keep(first, "tests 1", SURVIVED)
+    known = Verdicts(tmp_path / "judged")
+    assert (known.find(first, "tests 1"), known.find(first, "tests 2"), known.find(second, "tests 1")) == (SURVIVED, None, None)
+
+
+def test_what_is_explained_is_not_killed_and_what_is_killed_needs_no_explanation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, mutants = "exchange/ledger.py", mutants_of(ROOT / "exchange/ledger.py")[:4]
+    (tmp_path / "explained.json").write_text(json.dumps([mutants[0]._asdict() | {"file": file, "path": "", "reason": "the same"}]))
+    monkeypatch.setattr(results, "EXPLAINED", tmp_path / "explained.json")
+    judged = dict(zip(mutants, (SURVIVED, SURVIVED, NO_END, "tests/test_ledger.py"), strict=True))
+    assert report(judged.items(), {file: 100}) == 1
+    assert f"| {file} | 100 | 4 | 2 | 50.0% | 0 | 1 | 1 | 1 | 1 |" in capsys.readouterr().out
+    assert report([(mutants[0], "DiffersError")], {file: 100}) == 1
+    assert "explained as the same, and yet killed" in capsys.readouterr().out
+    assert report([(mutants[3], "DiffersError")], {file: 100}) == 0

@@ -18,15 +18,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from tests.mutation.mutants import Mutant, tree_of
+from tests.mutation.mutants import ROOT, Mutant, tree_of
 
-ROOT = Path(__file__).parents[2]
 COMPILED = ("exchange/search.py", "riskcheck/headroom.py")
 MEMORY_BYTES = 3 << 30
 SURVIVED, NO_END = "", "no end"
@@ -61,10 +59,9 @@ class Replaced:
 def trees_for(mutant: Mutant | None, *, interpreted: bool) -> dict[str, ast.Module]:
     """The files that a child imports from syntax: the mutant's and, where one of them is meant, all that are compiled otherwise."""
     names = set(COMPILED) if interpreted else set()
-    name = str(mutant.path.relative_to(ROOT)) if mutant else ""
     found = {each: tree_of(ROOT / each, None) for each in names}
     if mutant:
-        found[name] = tree_of(mutant.path, mutant.index)
+        found[mutant.file] = tree_of(mutant.path, mutant.index)
     for each in names:
         for statement in found[each].body:
             if isinstance(statement, ast.ImportFrom) and statement.module == "numba":
@@ -73,7 +70,7 @@ def trees_for(mutant: Mutant | None, *, interpreted: bool) -> dict[str, ast.Modu
 
 
 def is_compiled(mutant: Mutant) -> bool:
-    return str(mutant.path.relative_to(ROOT)) in COMPILED
+    return mutant.file in COMPILED
 
 
 class Trial:
@@ -166,7 +163,13 @@ def _follow(stream: Sequence[tuple[bytes, bytes, bytes]]) -> None:
 
 
 def _fails(name: str) -> bool:
+    import hypothesis
     import pytest
 
+    same_examples = hypothesis.settings(
+        derandomize=True, database=None, deadline=None, phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    )
+    hypothesis.settings.register_profile("judge", same_examples)
+    hypothesis.settings.load_profile("judge")
     ended: Callable[..., Any] = pytest.main
     return bool(ended(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", str(ROOT / name)]))

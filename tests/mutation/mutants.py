@@ -34,6 +34,7 @@ WORDS |= {twin: word for word, twin in WORDS.items()}
 SAME_KIND = ({"buyer", "seller"}, {"take", "give"}, {"bought", "sold"}, {"before", "after"}, {"taker", "maker", "order"})
 UNITS = ("_w", "_mct", "_ms")
 Put = Callable[[ast.AST], None]
+ROOT = Path(__file__).parents[2]
 
 
 class Site(NamedTuple):
@@ -59,6 +60,19 @@ class Mutant(NamedTuple):
     @property
     def key(self) -> str:
         return f"{self.function}: {self.before} -> {self.after}"
+
+    @property
+    def file(self) -> str:
+        return str(self.path.relative_to(ROOT))
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.file} {self.key}"
+
+    @property
+    def name(self) -> str:
+        """Of this one alone: the same statement may stand twice in a function."""
+        return f"{self.file}:{self.line} {self.key} ({self.index})"
 
 
 def mutants_of(path: Path) -> list[Mutant]:
