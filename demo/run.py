@@ -193,13 +193,14 @@ def _wait_s(clock: Clock) -> Callable[[int], float]:
 async def _unless(host: Host, awaited: Any) -> Any:
     """The result of `awaited`, unless the exchange fails first."""
     work, failure = asyncio.ensure_future(awaited), asyncio.ensure_future(host.failed())
-    done, _ = await asyncio.wait((work, failure), return_when=asyncio.FIRST_COMPLETED)
-    for task in (work, failure):
-        if task not in done:
-            task.cancel()
-    if failure in done:
-        failure.result()
-    return work.result()
+    try:
+        await asyncio.wait((work, failure), return_when=asyncio.FIRST_COMPLETED)
+        if failure.done():
+            failure.result()
+        return work.result()
+    finally:
+        work.cancel()
+        failure.cancel()
 
 
 # --- proof --------------------------------------------------------------------------------------------------------

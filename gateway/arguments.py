@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from riskcheck.network import Network
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  it has no public name
+
 OK, NO, BAD_INPUT, SURROUNDINGS, INTERRUPTED = 0, 1, 2, 3, 130
 PASSWORDS_HELP = "JSON object of customer -> password, for a configured broker"
 NETWORK_HELP = "a builtin network (default: %(default)s), simbench:CODE or the path of a pandapower JSON file"
@@ -22,6 +24,16 @@ class UsageError(Exception):
 
 class OutputError(Exception):
     """A result cannot be written where it was asked for."""
+
+
+def command(commands: Commands, name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
+    """A command of `limex`: its handler, a help whose first line is its sentence in the list, and an example."""
+    parser = commands.add_parser(
+        name, help=text.splitlines()[0], description=text, epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+    return parser
 
 
 def network(source: str) -> Network:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 from compare import cli as commands_compare
 from gateway import commands_csip, commands_hand, commands_market, commands_network, commands_reconfigure, commands_refresh
-from gateway.arguments import BAD_INPUT, INTERRUPTED, NO, OK, SURROUNDINGS, OutputError, UsageError
+from gateway.arguments import BAD_INPUT, INTERRUPTED, NO, OK, SURROUNDINGS, OutputError, UsageError, command
 from replay import cli as commands_replay
 
 
@@ -22,12 +22,12 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code. Expected failures are one message on stderr, never a stack trace."""
     assert __debug__, "limex's checks are assertions: do not run it with python -O"
     parser = _parser()
-    arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.command != "bench":
+    given, rest = parser.parse_known_args(argv)
+    if rest and given.command != "bench":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    arguments.rest = rest
+    given.rest = rest
     try:
-        code: int = arguments.run(arguments)
+        code: int = given.run(given)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
@@ -60,10 +60,10 @@ def _expected_failures() -> dict[type[Exception], int]:
     }  # fmt: skip
 
 
-def _bench(arguments: argparse.Namespace) -> int:
+def _bench(given: argparse.Namespace) -> int:
     from benchmarks.run import main as bench
 
-    return bench(arguments.rest)
+    return bench(given.rest)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,33 +71,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"limex {version('limex')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name, help=text.splitlines()[0], description=text, epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
-        added.set_defaults(run=run)
-        return added
-
+    add = partial(command, commands)
     market, network, hand = commands_market, commands_network, commands_hand
-    market.demo_options(command("demo", market.run_demo, market.DEMO_TEXT, "limex demo --seed 7 --intervals 8 --out /tmp/report"))
+    market.demo_options(add("demo", market.run_demo, market.DEMO_TEXT, "limex demo --seed 7 --intervals 8 --out /tmp/report"))
     serve = "limex serve --network my-feeder.json --broker mqtt://exchange:secret@broker.lan"
-    market.serve_options(command("serve", market.run_serve, market.SERVE_TEXT, serve))
+    market.serve_options(add("serve", market.run_serve, market.SERVE_TEXT, serve))
     halt = 'limex operator halt --interval 2026-04-27T14:00 --book export --reason "line 3 is being inspected"'
-    hand.operator_options(command("operator", hand.run_operator, hand.OPERATOR_TEXT, halt))
-    hand.view_options(command("view", hand.run_view, hand.VIEW_TEXT, "limex view home-07 2026-04-27T14:00 import"))
-    commands_csip.csip_options(command("csip", commands_csip.run_csip, commands_csip.CSIP_TEXT, "limex csip home-07"))
+    hand.operator_options(add("operator", hand.run_operator, hand.OPERATOR_TEXT, halt))
+    hand.view_options(add("view", hand.run_view, hand.VIEW_TEXT, "limex view home-07 2026-04-27T14:00 import"))
+    commands_csip.csip_options(add("csip", commands_csip.run_csip, commands_csip.CSIP_TEXT, "limex csip home-07"))
     envelopes = "limex envelopes cigre-lv --out envelopes.json"
-    network.envelopes_options(command("envelopes", network.run_envelopes, network.ENVELOPES_TEXT, envelopes))
+    network.envelopes_options(add("envelopes", network.run_envelopes, network.ENVELOPES_TEXT, envelopes))
     certify = "limex certify ieee-european-lv envelopes.json --effort full"
-    network.certify_options(command("certify", network.run_certify, network.CERTIFY_TEXT, certify))
+    network.certify_options(add("certify", network.run_certify, network.CERTIFY_TEXT, certify))
     refresh = "limex refresh areas.toml --forecasts forecasts.csv --out refreshed --every 15"
-    commands_refresh.refresh_options(command("refresh", commands_refresh.run_refresh, commands_refresh.REFRESH_TEXT, refresh))
+    commands_refresh.refresh_options(add("refresh", commands_refresh.run_refresh, commands_refresh.REFRESH_TEXT, refresh))
     moved, text = commands_reconfigure, commands_reconfigure.RECONFIGURE_TEXT
-    moved.reconfigure_options(command("reconfigure", moved.run_reconfigure, text, "limex reconfigure cigre-mv --no-taps"))
+    moved.reconfigure_options(add("reconfigure", moved.run_reconfigure, text, "limex reconfigure cigre-mv --no-taps"))
     commands_replay.add_parsers(commands)
     commands_compare.add_parsers(commands)
-    command("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")
+    add("bench", _bench, BENCH_TEXT, "limex bench --quick --only engine")
     return parser
 
 

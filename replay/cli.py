@@ -9,10 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway import arguments as given
+from gateway.arguments import BAD_INPUT, NO, OK, SURROUNDINGS, UsageError
 from replay import options
 from replay.options import MOMENT_HELP
 
@@ -28,13 +31,8 @@ if TYPE_CHECKING:
     from replay.tabular import Value
     from riskcheck.network import Network
 
-OK, NO, BAD_INPUT, SURROUNDINGS = 0, 1, 2, 3
 LOG_SUFFIXES = (".csv", ".parquet")
 MINUTE_MS = 60_000
-
-
-class ArgumentsError(Exception):
-    """Arguments that cannot be used; the message says what to do."""
 
 
 def expected_failures() -> dict[type[Exception], int]:
@@ -44,7 +42,7 @@ def expected_failures() -> dict[type[Exception], int]:
     from replay.variants import VariantError
 
     return {
-        ArgumentsError: BAD_INPUT, BadLogError: BAD_INPUT, UnreadableTableError: BAD_INPUT, VariantError: BAD_INPUT,
+        BadLogError: BAD_INPUT, UnreadableTableError: BAD_INPUT, VariantError: BAD_INPUT,
         MissingExtraError: SURROUNDINGS, OutputError: SURROUNDINGS,
     }  # fmt: skip
 
@@ -106,17 +104,14 @@ def _batch(text: str | None, journal: Path) -> int | None:
 
     if text is None:
         return None
-    return int(text) if text.isdigit() else batch_at(journal, _time_ms(text))
+    return int(text) if text.isdigit() else batch_at(journal, _moment_ms(text))
 
 
-def _time_ms(text: str) -> int:
-    from datetime import UTC, datetime
-
+def _moment_ms(text: str) -> int:
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ArgumentsError(f"a moment is {MOMENT_HELP}, not {text!r}") from error
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+        return given.interval(text)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"a moment is {MOMENT_HELP}, not {text!r}") from error
 
 
 # --- import, export -----------------------------------------------------------------------------------------------
@@ -151,7 +146,7 @@ def _export(arguments: argparse.Namespace) -> int:
     names = arguments.tables.split(",") if arguments.tables else list(TABLES)
     unknown = [name for name in names if name not in TABLES]
     if unknown:
-        raise ArgumentsError(f"no table {', '.join(unknown)}; there are {', '.join(TABLES)}")
+        raise UsageError(f"no table {', '.join(unknown)}; there are {', '.join(TABLES)}")
     journal = _journal(arguments.journal)
     until = _batch(arguments.until, journal)
     with counting("exporting", quiet=arguments.json) as tell:
@@ -257,7 +252,7 @@ def _whatif(arguments: argparse.Namespace) -> int:
 
 def _journal(path: Path) -> Path:
     if not path.is_file():
-        raise ArgumentsError(f"{path}: no such journal, or not a file")
+        raise UsageError(f"{path}: no such journal, or not a file")
     return path
 
 
@@ -270,13 +265,13 @@ def _told(arguments: argparse.Namespace) -> tuple[list[Told], Log]:
 
     rule = getattr(arguments, "rule", "one_to_one")
     settings = MarketSettings(interval_ms=arguments.interval_minutes * MINUTE_MS, matching=rule)
-    network = _network(arguments.network)
+    network = given.network(arguments.network)
     names = [customer.id for customer in network.customers]
     log = load(arguments.log, arguments.area, names, skip_bad=arguments.skip_bad)
     for problem in log.problems:
         print(f"skipped {problem}", file=sys.stderr)
     if not log.entries:
-        raise ArgumentsError(f"{arguments.log}: no line of it can be used")
+        raise UsageError(f"{arguments.log}: no line of it can be used")
     schedule = _schedule(arguments, schedule_of(log.entries, settings.interval_ms))
     if not arguments.json:
         opens, closes = schedule.open_lead_ms / MINUTE_MS, schedule.close_lead_ms / MINUTE_MS
@@ -293,12 +288,12 @@ def _schedule(arguments: argparse.Namespace, read_off: Schedule) -> Schedule:
     leads = {"open_lead_ms": arguments.open_lead_minutes, "close_lead_ms": arguments.close_lead_minutes}
     schedule = msgspec.structs.replace(read_off, **{name: int(lead * MINUTE_MS) for name, lead in leads.items() if lead is not None})
     if schedule.problems():
-        raise ArgumentsError("; ".join(schedule.problems()))
+        raise UsageError("; ".join(schedule.problems()))
     return schedule
 
 
 def _plan(source: str, settings: MarketSettings) -> Plan:
-    return _plan_of(_network(source), "lv", settings)
+    return _plan_of(given.network(source), "lv", settings)
 
 
 def _plan_of(network: Network, area: str, settings: MarketSettings, progress: Progress | None = None) -> Plan:
@@ -307,37 +302,20 @@ def _plan_of(network: Network, area: str, settings: MarketSettings, progress: Pr
     return plan(network, area, settings, progress)
 
 
-def _network(source: str) -> Network:
-    from riskcheck.network import load
-
-    try:
-        return load(source)
-    except ValueError as error:  # BadNetwork among them: its message lists every finding
-        raise ArgumentsError(str(error)) from error
-
-
 # --- parsers ------------------------------------------------------------------------------------------------------
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: given.Commands) -> None:
     """The five commands, with their options and handlers."""
-
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name, help=text.splitlines()[0], description=text, epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
-        added.set_defaults(run=run)
-        return added
-
-    options.replay_options(command("replay", _replay, options.REPLAY_TEXT, "limex replay limex-report/journal.sqlite --tape | less"))
+    add = partial(given.command, commands)
+    options.replay_options(add("replay", _replay, options.REPLAY_TEXT, "limex replay limex-report/journal.sqlite --tape | less"))
     options.import_options(
-        command("import", _import, options.IMPORT_TEXT, "limex import orders.csv --network cigre-lv --journal orders.sqlite")
+        add("import", _import, options.IMPORT_TEXT, "limex import orders.csv --network cigre-lv --journal orders.sqlite")
     )
     options.export_options(
-        command("export", _export, options.EXPORT_TEXT, "limex export limex-report/journal.sqlite --out tables --format parquet")
+        add("export", _export, options.EXPORT_TEXT, "limex export limex-report/journal.sqlite --out tables --format parquet")
     )
-    options.settle_options(command("settle", _settle, options.SETTLE_TEXT, "limex settle limex-report/journal.sqlite --csv settlement.csv"))
+    options.settle_options(add("settle", _settle, options.SETTLE_TEXT, "limex settle limex-report/journal.sqlite --csv settlement.csv"))
     options.whatif_options(
-        command("whatif", _whatif, options.WHATIF_TEXT, "limex whatif limex-report/journal.sqlite --against rule=joint --out whatif")
+        add("whatif", _whatif, options.WHATIF_TEXT, "limex whatif limex-report/journal.sqlite --against rule=joint --out whatif")
     )

@@ -5,24 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gateway.arguments import NETWORK_HELP, lead, positive
 from riskcheck.network import DEFAULT_NETWORK
 
-NETWORK_HELP = "of an order log: a builtin network (default: %(default)s), simbench:CODE or the path of a pandapower JSON file"
 MOMENT_HELP = "a batch number or a time like 2026-04-27T14:05:00 (UTC unless it says another zone)"
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _lead(text: str) -> float:
-    return 0.0 if text == "0" else _positive(text)
 
 
 def _until(text: str) -> str:
@@ -37,17 +23,19 @@ def replay_options(parser: argparse.ArgumentParser) -> None:
     shape.add_argument("--tape", action="store_true", help="print every event as a sentence, and the verdict on stderr")
     shape.add_argument("--json", action="store_true", help="the verdict, or the moment, as one JSON object")
     parser.add_argument("--until", type=_until, metavar="MOMENT", help=f"stop after it: {MOMENT_HELP}")
-    parser.add_argument("--speed", type=_positive, metavar="N", help="1: as fast as it was recorded, 10: ten times; default: full speed")
+    parser.add_argument(
+        "--speed", type=positive(float), metavar="N", help="1: as fast as it was recorded, 10: ten times; default: full speed"
+    )
     parser.add_argument("--at", metavar="MOMENT", help=f"show books, holdings and cash after it: {MOMENT_HELP}")
 
 
 def _log_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--network", default=DEFAULT_NETWORK, metavar="NETWORK", help=NETWORK_HELP)
+    parser.add_argument("--network", default=DEFAULT_NETWORK, metavar="NETWORK", help=f"of an order log: {NETWORK_HELP}")
     parser.add_argument("--area", default="lv", help="name of the area (default: %(default)s)")
     parser.add_argument("--interval-minutes", type=int, choices=(5, 15, 30), default=15, help="(default: %(default)s)")
     gates = "before delivery; default: so that no order of the log comes too {}"
-    parser.add_argument("--open-lead-minutes", type=_positive, metavar="N", help=f"gates open {gates.format('early')}")
-    parser.add_argument("--close-lead-minutes", type=_lead, metavar="N", help=f"gates close {gates.format('late')}")
+    parser.add_argument("--open-lead-minutes", type=positive(float), metavar="N", help=f"gates open {gates.format('early')}")
+    parser.add_argument("--close-lead-minutes", type=lead, metavar="N", help=f"gates close {gates.format('late')}")
     parser.add_argument("--skip-bad", action="store_true", help="leave out lines with mistakes, which are listed on stderr")
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 

@@ -93,7 +93,7 @@ async def operated(journal: Path, broker: Broker, plan: Plan, auditor: Auditor |
         yield running, record
 
 
-async def until(condition: Callable[[], bool], running: Host, patience_s: float = 60.0) -> None:
+async def until(condition: Callable[[], bool], running: Host, patience_s: float = 240.0) -> None:
     """Waits, unless the host fails first."""
     failed = asyncio.ensure_future(running.failed())
     give_up = asyncio.get_running_loop().time() + patience_s

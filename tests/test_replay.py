@@ -15,6 +15,7 @@ from exchange.commands import Cancel, CloseGate, Command, Halt, MassCancel, Repl
 from exchange.journal import JournalError
 from exchange.recovery import ReplayMismatchError
 from exchange.snapshot import dump
+from gateway.arguments import UsageError
 from replay import cli, tape
 from replay.orderlog import BadLogError
 from replay.pace import Pace
@@ -161,9 +162,9 @@ def test_a_moment_is_a_batch_or_a_time(journal: Path, capsys: pytest.CaptureFixt
         assert limex("replay", journal, "--at", moment, "--json") == 0
     first, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert (first["batch"], last["batch"]) == (3, 6)
-    with pytest.raises(cli.ArgumentsError, match="a moment is a batch number or a time"):
+    with pytest.raises(UsageError, match="a moment is a batch number or a time"):
         limex("replay", journal, "--at", "noon")
-    with pytest.raises(cli.ArgumentsError, match="no such journal"):
+    with pytest.raises(UsageError, match="no such journal"):
         limex("settle", journal.with_name("nothing"))
 
 
@@ -191,11 +192,11 @@ def test_wrong_arguments_are_refused(journal: Path, wrong: list[str]) -> None:
 def test_a_log_is_imported_settled_exported_and_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_network", cache(load))
+    monkeypatch.setattr(cli.given, "network", cache(load))
     planned = cache(cli._plan_of)
     monkeypatch.setattr(cli, "_plan_of", lambda network, area, settings, progress=None: planned(network, area, settings))
     log, journal, tables = tmp_path / "log.csv", tmp_path / "j.sqlite", tmp_path / "tables"
-    names = [customer.id for customer in cli._network("cigre-lv").customers]
+    names = [customer.id for customer in load("cigre-lv").customers]
     log.write_text(
         "time,customer,order_id,side,direction,interval,quantity_w,price_ct\n"
         f"2026-04-27T13:00:00Z,{names[2]},a,sell,import,2026-04-27T14:00:00Z,500,4\n"
@@ -217,7 +218,7 @@ def test_a_log_is_imported_settled_exported_and_compared(
     assert limex("settle", journal, "--customer", names[0]) == 0
     assert limex("export", journal, "--out", tables, "--format", "parquet", "--tables", "trades,orderlog") == 0
     assert sorted(file.name for file in tables.iterdir()) == ["orderlog.parquet", "trades.parquet"]
-    with pytest.raises(cli.ArgumentsError, match="no table bids; there are commands, orders"):
+    with pytest.raises(UsageError, match="no table bids; there are commands, orders"):
         limex("export", journal, "--tables", "bids")
     capsys.readouterr()
     assert limex("whatif", journal, "--against", "rule=auction", "--out", tmp_path / "report", "--json") == 0
