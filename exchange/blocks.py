@@ -108,7 +108,7 @@ def _book(engine: Engine, area: Area, interval: Interval, block: Order, done: Wa
             used_up[fill.maker] = fill.remainder_w
     events.append(Traded(base + len(events) + 1, area.name, interval.start_ms, tuple(legs), "block"))
     matching.count(area, interval, [block, *(fill.maker for fill in done.fills if fill.maker is not None)])
-    for maker, remainder_w in used_up.items():
+    for maker, remainder_w in used_up.items():  # of what is gone altogether nothing is shown, nor told
         matching.tell_after(area, interval, maker, remainder_w, maker.shown_w, base, events)
 
 

@@ -266,7 +266,8 @@ class Trading:
         for maker, given, mct in met:
             legs.append(self._leg(area, interval, maker, -way * given, maker.price_mct, way * mct))
             told = self._refilled(area, interval, maker)
-            later = [saying for saying in later if not told or saying[0] is not maker] + [(maker, saying) for saying in told]
+            is_news = told or not maker.open_w
+            later = [saying for saying in later if not is_news or saying[0] is not maker] + [(maker, saying) for saying in told]
         self._price(interval, legs[1:])
         self._say(e.Traded, area.name, interval.start_ms, tuple(legs), "block", 0)
         for maker, (kind, *fields) in later:

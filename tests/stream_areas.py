@@ -21,7 +21,7 @@ NORTH = MarketSettings(INTERVAL_MS, 10, 10, 0, 2_000, "cancel_incoming")
 SOUTH = MarketSettings(INTERVAL_MS, 5, 20, 0, 3_000, "allow", 777, "exchange_rate", sweeps=True, auction_pricing="uniform")
 EAST = MarketSettings(
     INTERVAL_MS, 400, 10, 0, 80_000, "cancel_incoming", 40_800, "exchange_rate", call_auctions=True, collar_mct=24_000, pause_mct=20_000,
-    requests_free=8, requests_per_trade=2, requests_max=30,
+    requests_free=8, requests_per_trade=2, requests_max=50,
 )  # fmt: skip
 SETTINGS = {"north": NORTH, "south": SOUTH, "east": EAST}
 MIDDLE_MCT = {"north": 1_000, "south": 1_000, "east": 40_000}
@@ -55,7 +55,7 @@ def amended(random: Random, settings: MarketSettings) -> MarketSettings:
         settings, call_auctions=random.random() < 0.5, auction_pricing=random.choice(("pay_as_bid", "uniform")),
         collar_mct=scale * random.choice((0, 300, 600)), pause_mct=scale * random.choice((0, 150, 500)), sweeps=random.random() < 0.5,
         requests_free=random.choice((0, 0, 6)), requests_per_trade=random.choice((1, 3)),
-        compensation_mct=scale * random.choice((0, 990, 10_000)), requests_max=random.choice((30, 60)),
+        compensation_mct=scale * random.choice((0, 990, 10_000)), requests_max=random.choice((50, 80)),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ operator is in `stream_operator`, the areas are in `stream_areas`, the proposals
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
@@ -15,10 +16,11 @@ from exchange import commands as c
 from tests.model import Model
 from tests.model_market import Area, Interval
 from tests.model_match import ONE, Scene, ceil_div
-from tests.stream_areas import MIDDLE_MCT, SETTINGS, TERMS, rows_of, too_tight
+from tests.stream_areas import INTERVAL_MS, MIDDLE_MCT, SETTINGS, TERMS, rows_of, too_tight
 from tests.stream_operator import OperatorStream
 from tests.stream_proposals import proposal
 
+PARTS_MAX = 20
 Draw = Callable[[], c.Command | None]
 
 
@@ -44,6 +46,7 @@ class Stream(OperatorStream):
         return [
             (self.place, 42), (self.place_at_the_limit, 6), (self.block, 5), (self.sweep, 5), (self.replace, 15), (self.cancel, 8),
             (self.mass_cancel, 1), (self.repeat, 3), (self.reuse, 1.5), (self.err, 7),
+            (self.one_too_many, 2), (self.block_at_an_iceberg, 2),
         ]  # fmt: skip
 
     def next(self) -> c.Command:
@@ -77,8 +80,9 @@ class Stream(OperatorStream):
             side, quantity = self._fitting(area, interval, customer, direction, side, quantity)
         force = random.choices(("gate", "until", "ioc", "fok"), (60, 12, 14, 14))[0]
         display = 0
-        if force in ("gate", "until") and random.random() < 0.2:
-            display = lot * random.randint(1, quantity // lot)
+        if force in ("gate", "until") and random.random() < 0.3:
+            least = ceil_div(quantity, PARTS_MAX * lot)
+            display = lot * random.choice((least, least, random.randint(1, quantity // lot)))
         return c.Place(
             area.name, customer, self._id(), interval.start_ms, direction, side, quantity, price, force,
             self.model.now_ms + random.randint(1, 4_000), display,
@@ -135,6 +139,20 @@ class Stream(OperatorStream):
         quantity = area.settings.lot_w * random.randint(1, 30)
         changed = {"interval_ms": first, "intervals": random.choice((2, 2, 3)), "quantity_w": quantity, "price_mct": price, "display_w": 0}
         return msgspec.structs.replace(place, **changed)
+
+    def block_at_an_iceberg(self) -> c.Command | None:
+        """More than a part of it, at any price."""
+        area, random = self._area(), self.random
+        firsts = [interval for interval in self._open_intervals(area.name) if interval.start_ms + INTERVAL_MS in area.intervals]
+        icebergs = [order for interval in firsts for order in interval.orders if 0 < order.shown_w < order.open_w]
+        if not icebergs:
+            return None
+        maker, settings = random.choice(icebergs), area.settings
+        quantity, is_sale = maker.shown_w + settings.lot_w * random.randint(1, 4), maker.side == "buy"
+        return c.Place(
+            area.name, random.choice(area.terms).customer, self._id(), maker.interval_ms, maker.direction, "sell" if is_sale else "buy",
+            quantity, settings.price_mct_min if is_sale else settings.price_mct_max, random.choice(("gate", "ioc")), 0, 0, 2,
+        )  # fmt: skip
 
     def sweep(self) -> c.Sweep:
         place = self.place() if self.random.random() < 0.95 else self.block()
@@ -199,6 +217,20 @@ class Stream(OperatorStream):
             chosen |= random.choice(self._wrongs(place))
         spoiled = msgspec.structs.replace(place, **chosen)
         return c.Sweep(spoiled, ()) if random.random() < 0.4 else spoiled
+
+    def one_too_many(self) -> c.Command | None:
+        """From the customer of whom an interval with a short memory remembers most."""
+        kept = Counter((name, at) for (area, name, _), (at, _, _) in self.model.answers.items() if area == "east")
+        if not kept:
+            return None
+        (customer, start), _ = kept.most_common(1)[0]
+        area, request_id, random = self.model.areas["east"], self._id(), self.random
+        place = c.Place("east", customer, request_id, start, "export", random.choice(("buy", "sell")), 10, MIDDLE_MCT["east"])
+        mine = [order.order_id for order in area.intervals[start].orders if area.name_of(order) == customer]
+        return random.choice((
+            place, c.Sweep(place, ()), c.Replace("east", customer, request_id, random.choice(mine or ["none"]), 20, place.price_mct),
+            c.Cancel("east", customer, request_id, "none"), c.MassCancel("east", customer, request_id, start),
+        ))  # fmt: skip
 
     def _wrongs(self, place: c.Place) -> tuple[dict[str, object], ...]:
         area = self.model.areas[place.area]
