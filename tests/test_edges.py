@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
 
 from exchange import commands as c
 from exchange import events as e
+from exchange import search
 from exchange.bounds import MarketSettings
 from exchange.guards import INTERVALS_MAX
 from exchange.proposals import _secure, deal
@@ -93,3 +95,118 @@ def test_at_equal_effective_prices_the_earlier_goes_first_whatever_its_right() -
     row.do(place("early-right", "alice", "sell", 100, 500))
     (traded,) = (event for event in row.do(place("b", "bob", "buy", 100, 900)) if isinstance(event, e.Traded))
     assert traded.legs[1].order_id == "late-right"
+
+
+# --- the search ------------------------------------------------------------------------------------------------------
+
+
+def row_of(*figures: int) -> np.ndarray:
+    return np.array(figures, dtype=np.int64)
+
+
+def test_what_nobody_takes_from_bounds_nobody_but_by_the_largest_holding() -> None:
+    assert search._room(np.array([0, 3], dtype=np.int32), row_of(0, 3 * 2**31)) == 2**31 - 1
+    assert search._room(np.array([0, 3], dtype=np.int32), row_of(0, 3 * 2**31 - 4)) == 2**31 - 2
+
+
+@pytest.mark.parametrize(("wanted", "most"), [(65_536, 65_536), (65_537, 65_536), (200_000, 65_536)])
+def test_a_rate_short_of_one_by_a_65536th_still_takes_from_a_row(wanted: int, most: int) -> None:
+    """A slope of 1, the least that there is, and a single unit left in the row: 65,536 W cost the seller 65,535 W."""
+    residual, out = row_of(1), row_of(0, 0, 0, 0)
+    search.book_at_rate(np.array([1], dtype=np.int32), np.array([1], dtype=np.int32), residual, 65_535, wanted, 1, out)
+    assert (out.tolist(), residual.tolist()) == ([0, most, most - 1, 0], [0])
+
+
+# --- proposals -------------------------------------------------------------------------------------------------------
+
+
+def exact(columns: list[int], slack: int, settings: MarketSettings = SETTINGS) -> Market:
+    """One row in integers, one coefficient by right; everybody was given 5,000 W each way."""
+    terms = terms_of("alice", "bob", "carol", "dave")
+    return Market(Polytope(np.array(columns, dtype=np.int32)[:, None], slack, [LINE]), settings, terms)
+
+
+def test_among_equals_in_a_proposal_the_order_that_comes_is_last() -> None:
+    """Alice and bob take 1 of a full row, carol 0, dave 2. Neither can have carol's watts alone; one can, with half of them dave's."""
+    row = exact([1, 1, 0, 2, 0, 0, 0, 0], 20_000)
+    row.play("""
+        place S1 carol sell 50 @ 100                  rested 50
+        place S2 dave sell 50 @ 950                   rested 50
+        place B1 alice buy 100 @ 900                  blocked B1 0 of 100 by line; blocked S1 0 of 50 by line; rested 100
+        """)
+    told = row.do(c.Sweep(place("B2", "bob", "buy", 100, 900), (c.Change(1, 100), c.Change(2, -50), c.Change(3, -50))))
+    (traded,) = (event for event in told if isinstance(event, e.Traded))
+    assert [(leg.order_id, leg.change_w) for leg in traded.legs] == [("B1", 100), ("S1", -50), ("S2", -50)]
+
+
+def test_one_to_one_no_proposal_moves_what_the_operator_withholds() -> None:
+    row = exact([1] * 8, 41_000)
+    row.play("""
+        enter auction                                 auction
+        place S1 alice sell 100 @ 100                 rested 100
+        place B1 bob buy 100 @ 900                    rested 100
+        withhold w1 thermal/line/a sell 100 @ 100     withheld 100
+        withhold w2 thermal/line/a sell 100 @ 100     withheld 100
+        """)
+    rows_hash = row.engine.areas[AREA].intervals[OPEN].rows_hash
+    for operators in (8, 9):
+        changes = (c.Change(0, -100), c.Change(1, 100), c.Change(operators, -100))
+        told = row.do(c.Uncross(AREA, OPEN, rows_hash, changes, ends_auction=True))
+        assert row.told(told[:2]) == "refused invalid_proposal; uncrossed pair by pair"
+        row.play("enter auction                                 auction")
+
+
+def test_behind_a_closed_gate_nothing_is_uncrossed() -> None:
+    row = market([1.0] * 3 + [0.0] * 3, 15_000.5)
+    asked = crossing(row)
+    row.do(c.CloseGate(AREA, OPEN))
+    assert reason(row.do(asked)) == "gate_closed"
+
+
+# --- blocks and what is withheld -------------------------------------------------------------------------------------
+
+
+def with_block(**settings: object) -> Market:
+    """Alice sells 100 W at 400 in two intervals; bob's block of both takes them."""
+    made = Market(settings=msgspec.structs.replace(SETTINGS, **settings))
+    made.do(c.OpenInterval(AREA, OPEN + 900_000, made.rows.content_hash, made.allocation, made.allocation))
+    return made.play("""
+        place S1 alice sell 100 @ 400                 rested 100
+        place S2 alice sell 100 @ 400 in 3600000      rested 100
+        place B1 bob buy 100 @ 500 times 2            block B1 +100 @ 400, S1 -100 @ 400; block B1 +100 @ 400, S2 -100 @ 400
+        """)
+
+
+def test_prices_run_away_from_a_block_as_from_any_trade() -> None:
+    with_block(pause_mct=100).play("""
+        place S3 alice sell 10 @ 500                  rested 10
+        place C1 carol buy 10 @ 500                   traded 10 @ 500 maker S3
+        place S4 alice sell 10 @ 510                  rested 10
+        place C2 carol buy 10 @ 510                   traded 10 @ 510 maker S4; auction
+        """)
+
+
+def test_a_block_counts_as_a_trade_of_both_in_each_of_its_intervals() -> None:
+    """One request is free, and one more for each trade."""
+    with_block(requests_free=1, requests_per_trade=1).play("""
+        place S3 alice sell 10 @ 600                  rested 10
+        place S4 alice sell 10 @ 600                  rejected order_to_trade
+        place B2 bob buy 10 @ 500                     rested 10
+        place B3 bob buy 10 @ 500                     rejected order_to_trade
+        place B4 bob buy 10 @ 500 in 3600000          rested 10
+        place B5 bob buy 10 @ 500 in 3600000          rested 10
+        place B6 bob buy 10 @ 500 in 3600000          rejected order_to_trade
+        """)
+
+
+def test_the_operator_may_ask_any_price_of_the_band() -> None:
+    settings = msgspec.structs.replace(SETTINGS, price_mct_min=100, price_mct_max=300)
+    exact([1] * 8, 41_000, settings).play("""
+        withhold w1 thermal/line/a sell 100 @ 90      refused price_out_of_band
+        withhold w2 thermal/line/a sell 100 @ 100     withheld 100
+        withhold w3 thermal/line/a sell 100 @ 300     withheld 100
+        withhold w4 thermal/line/a sell 100 @ 310     refused price_out_of_band
+        withhold w5 thermal/line/a sell 100 @ 105     refused off_tick
+        withhold w6 thermal/line/a sell 800 @ 100     withheld 800
+        withhold w7 thermal/line/a sell 10 @ 100      refused no_headroom
+        """)

@@ -23,7 +23,7 @@ import msgspec
 from tests.mutation.judging import ROOT, SURVIVED, Case, is_compiled, judge
 from tests.mutation.mutants import Mutant
 
-EVERY = ("tests/test_edges.py", "tests/test_engine.py", "tests/test_engine_network.py", "tests/test_phases.py")
+EVERY = ("tests/test_edges.py", "tests/test_endings.py", "tests/test_engine.py", "tests/test_engine_network.py", "tests/test_phases.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "exchange/engine.py": (*EVERY, "tests/test_engine_rejects.py", "tests/test_engine_operator.py", "tests/test_snapshot.py"),
     "exchange/matching.py": (*EVERY, "tests/test_engine_operator.py"),
