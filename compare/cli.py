@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from compare.run import Comparison, Task
     from riskcheck.network import Network
 
+MARKS = "*: best of those that keep the limits, or not to be told from it; !: a limit is broken"
+LOOKS = {"best": "[bold green]{} *[/]", "broken": "[red]{} ![/]", "": "{}"}
 OK, BAD_INPUT, SURROUNDINGS = 0, 2, 3
 INTERVALS_MAX = 96
 NETWORK_HELP = "a builtin network (default: %(default)s), simbench:CODE with its year of profiles, or the path of a pandapower JSON file"
@@ -58,19 +60,19 @@ def _tell(task: Task, found: Comparison, page: Path) -> None:
 
     from compare.page import subject
     from compare.paradigms import NAMES
-    from compare.verdict import table, verdict
+    from compare.verdict import headline, ranked, table, temptation, verdict
 
     console = Console()
     console = console if console.is_terminal else Console(width=150)
-    drawn = Table(title=subject(task, found), title_justify="left")
+    drawn = Table(title=subject(task, found), title_justify="left", caption=MARKS, caption_justify="left")
     drawn.add_column("a day, ± 95 %")
-    for words in NAMES.values():
-        drawn.add_column(words, justify="right")
+    for name in ranked(found.days):
+        drawn.add_column(NAMES[name], justify="right")
     for what, cells in table(found.days):
-        drawn.add_row(what, *cells)
+        drawn.add_row(what, *(LOOKS[cell.mark].format(cell.text) for cell in cells))
     console.print(drawn)
-    for line in verdict(found.days):
-        console.print(f"- {line}", highlight=False)
+    for line in (f"[bold]{headline(found.days)}[/]", temptation(found.days), *(f"- {line}" for line in verdict(found.days))):
+        console.print(line, highlight=False)
     console.print(f"report: {page}", highlight=False)
 
 

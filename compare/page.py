@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Sequence
@@ -15,9 +14,14 @@ from compare.days import DAY_INTERVALS
 from compare.paradigms import NAMES
 from compare.pictures import PICTURES, draw
 from compare.run import Comparison, Task
-from compare.score import BY_KEY, METRICS, difference, over_days
-from compare.verdict import BASE, table, verdict
+from compare.score import BY_KEY, CONFIDENCE, METRICS, Scored, difference, over_days
+from compare.verdict import BASE, Cell, headline, keeps, ranked, table, temptation, verdict
+from demo.page import embedded, tiled, whole_page
 
+LEGEND = (
+    "A day, mean ± 95 % (Student's t). Green: best of those that keep the limits, or not to be told from it. Orange: a limit is broken."
+)
+NOTHING_MORE = "Nothing that breaks limits would give homes more."
 ASSUMPTIONS = tuple(
     """
 Homes, appliances, cars, batteries and valuations are drawn from the seed of the day. It lasts from 06:00 to 06:00, minute by minute.
@@ -46,8 +50,9 @@ def facts(task: Task, found: Comparison) -> dict[str, Any]:
     ]
     return {
         "network": task.network.name, "homes": len(task.network.customers), "intervals": task.intervals,
-        "profiles": "SimBench, measured" if found.profiles else "drawn", "confidence": 0.95,
-        "paradigms": NAMES, "means": figures, "against_envelopes": against, "verdict": verdict(days), "assumptions": list(ASSUMPTIONS),
+        "profiles": "SimBench, measured" if found.profiles else "drawn", "seeds": list(task.seeds), "confidence": CONFIDENCE,
+        "paradigms": NAMES, "ranked": ranked(days), "headline": headline(days), "verdict": verdict(days),
+        "means": figures, "against_envelopes": against, "assumptions": list(ASSUMPTIONS),
         "static": plans, "bands": bands, "days": msgspec.to_builtins(days),
     }  # fmt: skip
 
@@ -74,50 +79,39 @@ def subject(task: Task, found: Comparison) -> str:
 
 def _page(task: Task, found: Comparison) -> str:
     days = found.days
-    welfare = {name: over_days(days, name, BY_KEY["welfare_eur"]) for name in NAMES}
-    broken = {name: over_days(days, name, BY_KEY["minutes_broken"]) for name in NAMES}
-    tiles = [(f"{welfare[name].mean:,.0f} EUR", f"{words}: {broken[name].mean:,.0f} broken minutes a day") for name, words in NAMES.items()]
-    heads = "".join(f"<th>{html.escape(words)}</th>" for words in NAMES.values())
-    lines = "".join(
-        f"<tr><th>{html.escape(what)}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>" for what, cells in table(days)
-    )
-    return TEMPLATE.format(
-        where=html.escape(subject(task, found)),
-        tiles="".join(f"<div><b>{html.escape(figure)}</b><span>{html.escape(text)}</span></div>" for figure, text in tiles),
-        verdict=_listed(verdict(days)),
-        pictures="".join(_embedded(task.out / name, text) for name, text in PICTURES.items()),
-        table=f"<tr><th></th>{heads}</tr>{lines}",
-        assumptions=_listed(ASSUMPTIONS),
-    )
+    pictures = "".join(embedded(task.out / name, text) for name, text in PICTURES.items())
+    body = f"""<p class="{"bad" if temptation(days) else "good"}">{html.escape(temptation(days) or NOTHING_MORE)}</p>
+{tiled(_tiles(days))}
+{_table(days)}
+{pictures}
+<h2>What the figures say</h2><ul>{_listed(verdict(days))}</ul>
+<h2>What was assumed</h2><ul>{_listed(ASSUMPTIONS)}</ul>
+<p>For programs: <a href="report.json">report.json</a>.</p>"""
+    return whole_page("paradigms compared", headline(days), subject(task, found), body)
+
+
+def _tiles(days: Sequence[Scored]) -> list[tuple[str, str]]:
+    """A tile per paradigm, the best first."""
+    found = []
+    for name in ranked(days):
+        welfare, broken = (over_days(days, name, BY_KEY[key]).mean for key in ("welfare_eur", "minutes_broken"))
+        kept = (
+            "keeps every limit" if keeps(days, name) else f"{broken:,.0f} broken minutes a day" if broken else "some corner breaks a limit"
+        )
+        found.append((f"{welfare:,.0f} EUR", f"{NAMES[name]}: {kept}"))
+    return found
+
+
+def _table(days: Sequence[Scored]) -> str:
+    heads = "".join(f"<th>{html.escape(NAMES[name])}</th>" for name in ranked(days))
+    lines = "".join(f"<tr><th>{html.escape(what)}</th>{''.join(map(_cell, cells))}</tr>" for what, cells in table(days))
+    return f'<table class="figures"><tr><th></th>{heads}</tr>{lines}</table><p class="where">{html.escape(LEGEND)}</p>'
+
+
+def _cell(cell: Cell) -> str:
+    marked = f' class="{cell.mark}"' if cell.mark else ""
+    return f"<td{marked}>{html.escape(cell.text)}</td>"
 
 
 def _listed(lines: Sequence[str]) -> str:
     return "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-
-
-def _embedded(path: Path, text: str) -> str:
-    picture, text = base64.b64encode(path.read_bytes()).decode(), html.escape(text)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{picture}"><figcaption>{text}</figcaption></figure>'
-
-
-TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>limex: four paradigms</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #22282d; max-width: 1180px; margin: 2rem auto; padding: 0 1rem }}
-h1 {{ margin-bottom: 0 }} .where, figcaption {{ color: #5b646b }}
-.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: .8rem; margin: 1.2rem 0 }}
-.tiles div {{ border: 1px solid #dde2e6; border-radius: 6px; padding: .7rem 1rem }}
-.tiles b {{ display: block; font-size: 1.45rem }} .tiles span {{ color: #5b646b }}
-figure {{ margin: 2rem 0 }} img {{ max-width: 100%; border: 1px solid #dde2e6; border-radius: 6px }}
-table {{ border-collapse: collapse; width: 100% }}
-th, td {{ text-align: right; vertical-align: top; padding: .35rem .6rem; border-top: 1px solid #dde2e6; white-space: nowrap }}
-th:first-child {{ text-align: left; font-weight: 600; white-space: normal }}
-</style></head><body>
-<h1>Four ways to run a network that is too small</h1><p class="where">{where}</p>
-<div class="tiles">{tiles}</div>
-<h2>What the figures say</h2><ul>{verdict}</ul>
-{pictures}
-<h2>All figures</h2><table>{table}</table><p class="where">Means over the days, ± 95 % (Student's t).</p>
-<h2>What was assumed</h2><ul>{assumptions}</ul>
-<p>For programs: <a href="report.json">report.json</a>.</p>
-</body></html>
-"""

@@ -115,7 +115,7 @@ class Metric(NamedTuple):
 
 
 METRICS = (
-    Metric("minutes_broken", "minutes a day with a broken limit", "min", -1, lambda one: one.minutes_broken),
+    Metric("minutes_broken", "time with a broken limit", "min", -1, lambda one: one.minutes_broken),
     Metric("quarters_broken", "quarter hours broken on average power", "", -1, lambda one: one.quarters_broken),
     Metric("excess_pu", "worst voltage beyond its limit", "% of nominal", -1, lambda one: 100 * one.excess_pu),
     Metric("overload", "worst overload", "% of rating", -1, lambda one: 100 * one.overload),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,41 +165,53 @@ def html_page(found: Mapping[str, Any], folder: Path) -> str:
     wrong = "".join(f"<li>{html.escape(problem)}</li>" for problem in found["problems"])
     run = found["run"]
     where = f"{run['network']}, {run['homes']} homes, {run['intervals']} intervals of {run['interval_min']} minutes, seed {run['seed']}"
-    return TEMPLATE.format(
-        where=html.escape(where),
-        verdict=f'<p class="{"good" if good else "bad"}">{verdict}</p>{f"<ul>{wrong}</ul>" if wrong else ""}',
-        tiles="".join(f"<div><b>{html.escape(figure)}</b><span>{what}</span></div>" for figure, what in tiles),
-        pictures="".join(_embedded(folder / name, text) for name, text in PICTURES.items() if (folder / name).exists()),
-        table="".join(f"<tr><th>{html.escape(what)}</th><td>{html.escape(figure)}</td></tr>" for what, figure in rows(found)),
-        machine=html.escape(f"{run['machine']}, broker {run['broker']}, {run['wall_s']} s, clock {run['speed']:.0f} times real time"),
-    )
+    pictures = "".join(embedded(folder / name, text) for name, text in PICTURES.items() if (folder / name).exists())
+    table = "".join(f"<tr><th>{html.escape(what)}</th><td>{html.escape(figure)}</td></tr>" for what, figure in rows(found))
+    machine = f"{run['machine']}, broker {run['broker']}, {run['wall_s']} s, clock {run['speed']:.0f} times real time"
+    body = f"""<p class="{"good" if good else "bad"}">{verdict}</p>{f"<ul>{wrong}</ul>" if wrong else ""}
+{tiled(tiles)}
+{pictures}
+<h2>All figures</h2><table>{table}</table>
+<p>Tables: <a href="trades.csv">trades.csv</a>, <a href="homes.csv">homes.csv</a>; for programs: <a href="report.json">report.json</a>.</p>
+<footer>{html.escape(machine)}</footer>"""
+    return whole_page("a run", "Homes trade their power limits", where, body)
 
 
-def _embedded(path: Path, text: str) -> str:
+def embedded(path: Path, text: str) -> str:
+    """A picture as part of the page."""
+    kind = "svg+xml" if path.suffix == ".svg" else path.suffix.removeprefix(".")
     picture, text = base64.b64encode(path.read_bytes()).decode(), html.escape(text)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{picture}"><figcaption>{text}</figcaption></figure>'
+    return f'<figure><img alt="{text}" src="data:image/{kind};base64,{picture}"><figcaption>{text}</figcaption></figure>'
 
 
-TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>limex: a run</title><style>
+def tiled(tiles: Iterable[tuple[str, str]]) -> str:
+    """Headline figures: (figure, what it is)."""
+    boxes = "".join(f"<div><b>{html.escape(figure)}</b><span>{html.escape(what)}</span></div>" for figure, what in tiles)
+    return f'<div class="tiles">{boxes}</div>'
+
+
+def whole_page(name: str, heading: str, where: str, body: str) -> str:
+    """A page that needs no other resource. `body` is HTML, the rest is text."""
+    return PAGE.format(name=html.escape(name), heading=html.escape(heading), where=html.escape(where), body=body)
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>limex: {name}</title><style>
 body {{ font: 15px/1.5 system-ui, sans-serif; color: #22282d; max-width: 1180px; margin: 2rem auto; padding: 0 1rem }}
 h1 {{ margin-bottom: 0 }} .where, footer, figcaption {{ color: #5b646b }}
 .good, .bad {{ padding: .5rem 1rem; border-left: 5px solid #009e73; background: #eef7f4; font-weight: 600 }}
 .bad {{ border-color: #d55e00; background: #fdf0e8 }}
-.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: .8rem; margin: 1.2rem 0 }}
+.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: .8rem; margin: 1.2rem 0 }}
 .tiles div {{ border: 1px solid #dde2e6; border-radius: 6px; padding: .7rem 1rem }}
 .tiles b {{ display: block; font-size: 1.45rem }} .tiles span {{ color: #5b646b }}
 figure {{ margin: 2rem 0 }} img {{ max-width: 100%; border: 1px solid #dde2e6; border-radius: 6px }}
 table {{ border-collapse: collapse; width: 100% }}
 th, td {{ text-align: left; vertical-align: top; padding: .35rem .6rem; border-top: 1px solid #dde2e6 }}
 th {{ white-space: nowrap; font-weight: 600 }} footer {{ margin-top: 2rem }}
+.figures td, .figures th + th {{ text-align: right; white-space: nowrap }} .figures th:first-child {{ white-space: normal }}
+.best {{ font-weight: 700; color: #007a59 }} .broken {{ color: #b34700 }}
 </style></head><body>
-<h1>Homes trade their power limits</h1><p class="where">{where}</p>
-{verdict}
-<div class="tiles">{tiles}</div>
-{pictures}
-<h2>All figures</h2><table>{table}</table>
-<p>Tables: <a href="trades.csv">trades.csv</a>, <a href="homes.csv">homes.csv</a>; for programs: <a href="report.json">report.json</a>.</p>
-<footer>{machine}</footer>
+<h1>{heading}</h1><p class="where">{where}</p>
+{body}
 </body></html>
 """

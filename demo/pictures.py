@@ -24,11 +24,14 @@ MINUTE_MS = 60_000
 KINDS = {"pair": ("pair", GREEN), "sweep": ("joint", BLUE), "uncross": ("joint", BLUE), "block": ("block", VERMILION)}
 HOMES_NAMED_MAX = 90  # more names than that do not fit along an axis
 STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 9.5, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "font.family": ["DejaVu Sans", "sans-serif"], "font.size": 9.5,
+    "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "axes.labelcolor": INK, "text.color": INK,
     "xtick.color": INK, "ytick.color": INK, "axes.grid": True, "axes.grid.axis": "y", "grid.color": LIGHT, "grid.linewidth": 0.7,
     "axes.axisbelow": True, "legend.frameon": False, "figure.facecolor": "white", "savefig.facecolor": "white",
+    "svg.hashsalt": "limex", "svg.fonttype": "none",
 }  # fmt: skip
+UNDATED = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
 
 
 class HomeEnvelope(NamedTuple):
@@ -67,8 +70,8 @@ class Feeder(NamedTuple):
 
 
 @contextmanager
-def _figure(path: Path, title: str, caption: str, width: float, height: float) -> Iterator[Figure]:
-    """A figure with title and caption, written to `path` when the block ends."""
+def figure_file(path: Path, title: str, caption: str, width: float, height: float) -> Iterator[Figure]:
+    """A figure with title and caption, written to `path` when the block ends, the same bytes from the same figures."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -81,7 +84,7 @@ def _figure(path: Path, title: str, caption: str, width: float, height: float) -
         figure.text(0.012, 0.012, caption, fontsize=8, color="#5B646B", va="bottom")
         try:
             yield figure
-            figure.savefig(path, dpi=130, metadata={"Software": None})
+            figure.savefig(path, dpi=130, metadata=UNDATED[path.suffix])
         finally:
             plt.close(figure)
 
@@ -95,7 +98,7 @@ def clock(at_ms: int) -> str:
 def draw_envelopes(path: Path, homes: Sequence[HomeEnvelope], shown_ms: Mapping[str, int], caption: str) -> None:
     """Every home's limits before and after trading; homes in the order given, grouped by phase. `shown_ms` by direction."""
     places = _places([home.phase for home in homes])
-    with _figure(path, "Envelopes before and after trading", caption, 13, 6.6) as figure:
+    with figure_file(path, "Envelopes before and after trading", caption, 13, 6.6) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True)
         for axes, direction in ((upper, "export"), (lower, "import")):
             before = [getattr(home, f"{direction}_before_w") / 1000 for home in homes]
@@ -149,7 +152,7 @@ def draw_feeder(path: Path, feeder: Feeder, caption: str) -> None:
     is_single = all(len(set(phases)) == 1 for phases in feeder.margin_pu.values())
     reach = max(1.0, 100 * max(margin for phases in feeder.margin_pu.values() for margin in phases))
     loading = 100 * max(loading for _, _, loading in feeder.branches)
-    with _figure(path, "Where the network is tight", caption, *((11.5, 8) if is_single else (13, 5.7))) as figure:
+    with figure_file(path, "Where the network is tight", caption, *((11.5, 8) if is_single else (13, 5.7))) as figure:
         panels = [figure.subplots()] if is_single else list(figure.subplots(1, 3, sharex=True, sharey=True))
         for phase, axes in enumerate(panels):
             lines = _feeder_panel(axes, feeder, phase, reach, {0, 1, 2} if is_single else {phase})
@@ -200,7 +203,7 @@ def draw_prices(
 
     `blocked_w[(interval_ms, direction)]` is what crossed in price and was not secure.
     """
-    with _figure(path, "Prices and quantities", caption, 13, 6.6) as figure:
+    with figure_file(path, "Prices and quantities", caption, 13, 6.6) as figure:
         grid = figure.subplots(2, 2, sharex=True, gridspec_kw={"height_ratios": [2.3, 1]})
         for column, direction in enumerate(DIRECTIONS):
             mine = [trade for trade in trades if trade.direction == direction]
@@ -258,7 +261,7 @@ def draw_energy(
     path: Path, intervals_ms: Sequence[int], panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], caption: str
 ) -> None:
     """Energy per interval without and with the market; `panels[title]` is (without, with) in kWh per interval."""
-    with _figure(path, "What the market changed", caption, 13, 4.6) as figure:
+    with figure_file(path, "What the market changed", caption, 13, 4.6) as figure:
         for axes, (title, (without, with_market)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
             edges = list(range(len(intervals_ms) + 1))
             axes.stairs(without, edges, fill=True, color=LIGHT, label="without the market")
@@ -276,5 +279,5 @@ def draw_energy(
 
 def draw_nothing(path: Path, title: str, reason: str) -> None:
     """A picture that says why there is none: a run without trades still has a complete report."""
-    with _figure(path, title, "", 13, 2.2) as figure:
+    with figure_file(path, title, "", 13, 2.2) as figure:
         figure.text(0.012, 0.45, reason, fontsize=11)

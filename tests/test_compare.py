@@ -17,7 +17,7 @@ from compare.page import facts, write
 from compare.paradigms import NAMES, Prepared
 from compare.physics import Physics
 from compare.score import BY_KEY, METRICS, Corners, Score, Scored, difference, mean, over_days
-from compare.verdict import table, verdict
+from compare.verdict import Cell, headline, ranked, table, temptation, verdict
 from riskcheck.network import Network, load
 from tests import grids
 
@@ -156,7 +156,7 @@ def test_a_page_and_its_facts_come_of_it(tmp_path) -> None:
     task = run.Task(network(), (3,), INTERVALS, 1, tmp_path)
     page = write(task, run.Comparison(plans(), [lived_day()], profiles=False))
     assert all(words in page.read_text() for words in NAMES.values())
-    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "report.json", "security.png", "energy.png", "fairness.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "report.json", "security.svg", "energy.svg", "fairness.svg"}
     assert facts(task, run.Comparison(plans(), [lived_day()], profiles=False))["means"]["doe"]["minutes_broken"] == {
         "mean": 0.0,
         "half": None,
@@ -221,7 +221,7 @@ def test_the_verdict_follows_the_figures(market: tuple[float, ...], said: str) -
 
 def test_who_gains_by_breaking_limits_is_told_so() -> None:
     lines = verdict(planted_days((90.0, 91.0, 89.0), broken=30))
-    assert "Limits are broken with curtailment in 30.0 ± 0.0 minutes a day (at worst current 20 % above the rating)." in lines
+    assert "Limits are broken with curtailment in 30.0 ± 0.0 minutes a day (3.0 kVAh above ratings, at worst 20 % above one)." in lines
     assert "But curtailment breaks limits in 30.0 ± 0.0 minutes a day, the market in 0." in lines
 
 
@@ -229,7 +229,42 @@ def test_the_table_has_a_row_per_metric_and_one_of_promises() -> None:
     rows = table(planted_days((1.0, 2.0)))
     assert len(rows) == len(METRICS) + 1
     assert all(len(cells) == len(NAMES) for _, cells in rows)
-    assert rows[1] == ("sets of limits that some corner breaks", ["0 of 192"] * len(NAMES))
+    assert rows[1] == ("sets of limits that some corner breaks", [Cell("0 of 192")] * len(NAMES))
+
+
+def test_who_keeps_the_limits_comes_first_and_only_they_can_be_best() -> None:
+    days = planted_days((110.0, 111.0, 112.0), broken=30)
+    order, rows = ranked(days), dict(table(days))
+    assert (order[0], order[-1]) == ("market", "anm")
+    assert [cell.mark for cell in rows["welfare, EUR"]] == ["best", "", "", "", "", ""]
+    assert [cell.mark for cell in rows["time with a broken limit, min"]] == ["", "", "", "", "", "broken"]
+    assert [cell.mark for cell in rows["sun curtailed, kWh"]] == [""] * len(NAMES)
+
+
+def test_what_days_cannot_tell_from_the_best_is_best_too() -> None:
+    """100 everywhere against 90, 110 and 100.5: a difference of 0.2 with an interval of about 25."""
+    rows = dict(table(planted_days((90.0, 110.0, 100.5))))
+    assert [cell.mark for cell in rows["welfare, EUR"]] == ["best"] * len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("market", "said"),
+    [
+        ((110.0, 111.0, 112.0), "Every limit kept, and most for the homes: market, 111 EUR a day; next: no limits, 100 EUR"),
+        ((90.0, 110.0, 100.5), "market, 100 EUR a day; next: no limits, 100 EUR, which 3 days cannot tell apart"),
+    ],
+)
+def test_the_headline_is_the_finding(market: tuple[float, ...], said: str) -> None:
+    assert headline(planted_days(market)).endswith(said)
+
+
+def test_what_would_serve_better_by_breaking_limits_is_named() -> None:
+    assert temptation(planted_days((90.0, 91.0, 89.0))) == ""
+    others = [msgspec.structs.replace(score, minutes_broken=0) for score in planted_days((90.0,))[0].scores]
+    tempted = [
+        msgspec.structs.replace(score, welfare_eur=120.0, minutes_broken=7) if score.paradigm == "anm" else score for score in others
+    ]
+    assert temptation([Scored(1, "seed 1", tuple(tempted))]) == "More, but with broken limits: curtailment 120 EUR (7 minutes a day)."
 
 
 def test_a_score_survives_its_file() -> None:
