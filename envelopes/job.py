@@ -1,11 +1,14 @@
 """The periodic job: envelopes of every area, for every interval ahead, from new forecasts, solved in parallel.
 
-A piece of work is one area and some of its intervals. Pieces go to any `concurrent.futures.Executor`: processes by default, a Dask
-cluster (`cluster` extra) for more machines. What comes back is kept at once in a directory, so a job that was interrupted goes on
-where it stopped, and a result is made again only when its inputs (network, forecasts, rule) have changed.
+A piece of work is one network with one forecast and one rule, by content, whatever areas and intervals it is for: what is alike is solved
+once. Pieces go to any `concurrent.futures.Executor`: processes by default, a Dask cluster (`cluster` extra) for more machines. What comes
+back is kept at once in a directory, so a job that was interrupted goes on where it stopped, and a result is made again only when its
+inputs (network, forecasts, rule) have changed.
 
     {out}/{area}/{interval start}.json     the outcome: envelopes, or why there are none
     {out}/{area}/{rows hash}.rows          the rows that they are secure in; forgotten with the last outcome that names them
+
+Rows of several areas are one file with several names where the file system has hard links.
 
 One area's failure does not stop the others. Its outcome says why and what its customers keep: the last envelopes that were secure for this
 interval, or else the failsafe. A worker that dies takes its piece with it; the piece is tried again, alone, and fails by itself only if it
@@ -15,9 +18,11 @@ kills its worker again.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
     from riskcheck.network import Network
 
 Progress = Callable[[str, float], None]
-PIECE_INTERVALS = 24
 QUARTER_MS = 900_000
 TRIES = 2
 ROWS_KEPT_S = 3600.0
@@ -60,12 +64,27 @@ class Outcome(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
+class Due(NamedTuple):
+    """An interval of an area that is to be solved, with the hash of its inputs."""
+
+    interval_ms: int
+    area: str
+    inputs_hash: str
+
+
 class Piece(NamedTuple):
-    """One area and some of its intervals, with the hash of the inputs of each."""
+    """A network, by the first area that has it, under a forecast; and all intervals, of this area and others, that this is the same for."""
 
     source: AreaSource
-    intervals: tuple[tuple[int, tuple[Forecast, ...], str], ...]
+    forecasts: tuple[Forecast, ...]
+    intervals: tuple[Due, ...]
     length_ms: int = QUARTER_MS
+
+    def outcomes(self, solved: Done) -> Iterator[Done]:
+        """What was found, for every interval that it is for."""
+        for interval_ms, area, inputs_hash in self.intervals:
+            own = {"area": area, "interval_ms": interval_ms, "inputs_hash": inputs_hash, "length_ms": self.length_ms}
+            yield Done(msgspec.structs.replace(solved.outcome, **own), solved.rows)
 
 
 class Done(NamedTuple):
@@ -76,49 +95,52 @@ class Done(NamedTuple):
 # --- in a worker --------------------------------------------------------------------------------------------------
 
 
-def solve(piece: Piece) -> list[Done]:
-    """Rows, envelopes and certificate for every interval of a piece. Equal forecasts are solved once. Never raises for bad data."""
-    from riskcheck.network import BadNetwork, load
-
-    try:
-        network = load(piece.source.network)
-    except (BadNetwork, ValueError, OSError) as error:
-        return _all_failed(piece, str(error))
-    known: dict[tuple[Forecast, ...], Done] = {}
-    done = []
-    for interval_ms, forecasts, inputs_hash in piece.intervals:
-        if forecasts not in known:
-            known[forecasts] = _solve(piece.source, network, interval_ms, forecasts, inputs_hash)
-        first = known[forecasts]
-        outcome = msgspec.structs.replace(first.outcome, interval_ms=interval_ms, inputs_hash=inputs_hash, length_ms=piece.length_ms)
-        done.append(Done(outcome, first.rows))
-    return done
-
-
-def _solve(source: AreaSource, network: Network, interval_ms: int, forecasts: tuple[Forecast, ...], inputs_hash: str) -> Done:
+def solve(piece: Piece) -> Done:
+    """Rows, envelopes and certificate of a piece. Never raises for bad data."""
     from envelopes.allocate import InsecureFloorsError
-    from envelopes.refresh import InsecureAllocationError, plan, policy_of
-    from exchange.bounds import MarketSettings
+    from envelopes.refresh import InsecureAllocationError
     from riskcheck.linearise import Insecure
 
     try:
-        forecast = with_forecasts(network, forecasts)
-        policy = policy_of(forecast, source.rule, source.weights, source.order)  # type: ignore[arg-type]
-        ready = plan(forecast, source.name, MarketSettings(), policy=policy)
+        network = _network(piece.source.network, _stamp(Path(piece.source.network)))
+        return _solve(piece, network)
     except (Insecure, InsecureFloorsError, InsecureAllocationError, ValueError, OSError) as error:
-        return _failed(source.name, interval_ms, forecasts, inputs_hash, str(error))
-    limits = ready.allocation.limits_w
+        return _failed(str(error))
+
+
+@lru_cache(maxsize=1)
+def _network(name: str, _changed: tuple[int, int]) -> Network:
+    """Pieces of one network come one after the other, and reading it may take longer than solving it."""
+    from riskcheck.network import load
+
+    return load(name)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    if not path.is_file():
+        return 0, 0
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _solve(piece: Piece, network: Network) -> Done:
+    from envelopes.refresh import plan, policy_of
+    from exchange.bounds import MarketSettings
+
+    source, forecast = piece.source, with_forecasts(network, piece.forecasts)
+    policy = policy_of(forecast, source.rule, source.weights, source.order)  # type: ignore[arg-type]
+    ready = plan(forecast, source.name, MarketSettings(), policy=policy)
+    limits, has = ready.allocation.limits_w, forecast.caps_w() > 0
     outcome = Outcome(
-        source.name, interval_ms, inputs_hash, "new", tuple(customer.id for customer in network.customers),
+        source.name, 0, "", "new", tuple(customer.id for customer in network.customers),
         tuple(map(int, ready.allocation.export_w)), tuple(map(int, ready.allocation.import_w)), ready.rows.content_hash,
-        int(limits[forecast.caps_w() > 0].min()) if (forecast.caps_w() > 0).any() else 0,
-        network_hash=network.content_hash, forecasts=forecasts,
+        int(limits[has].min()) if has.any() else 0, network_hash=network.content_hash, forecasts=piece.forecasts,
     )  # fmt: skip
     return Done(outcome, ready.rows.to_bytes())
 
 
-def _failed(area: str, interval_ms: int, _forecasts: tuple[Forecast, ...], inputs_hash: str, problem: str) -> Done:
-    return Done(Outcome(area, interval_ms, inputs_hash, "failsafe", problem=problem), b"")
+def _failed(problem: str) -> Done:
+    return Done(Outcome("", 0, "", "failsafe", problem=problem), b"")
 
 
 # --- what is kept -------------------------------------------------------------------------------------------------
@@ -130,6 +152,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._rows_at: dict[str, Path] = {}  # where rows were last written, by their hash
 
     def outcome(self, key: Key) -> Outcome | None:
         """None where there is none, or one that this version cannot read (it is made again)."""
@@ -146,11 +169,17 @@ class Store:
         """Stores an outcome; a failed one keeps the last envelopes of its interval, where there are any. Returns what is in force."""
         outcome = done.outcome
         if outcome.keeps == "new":
-            self._write(self.folder / outcome.area / f"{outcome.rows_hash}.rows", done.rows)
+            self._keep_rows(outcome, done.rows)
         else:
             outcome = self._last(outcome)
         self._write(self._path(Key(outcome.area, outcome.interval_ms)), msgspec.json.encode(outcome))
         return outcome
+
+    def _keep_rows(self, outcome: Outcome, rows: bytes) -> None:
+        path = self.folder / outcome.area / f"{outcome.rows_hash}.rows"
+        if not _is_linked(path, self._rows_at.get(outcome.rows_hash)):
+            self._write(path, rows)
+            self._rows_at[outcome.rows_hash] = path
 
     def _last(self, failed: Outcome) -> Outcome:
         before = self.outcome(Key(failed.area, failed.interval_ms))
@@ -190,6 +219,20 @@ class Store:
         beside.replace(path)
 
 
+def _is_linked(path: Path, before: Path | None) -> bool:
+    """Another name for what stands at `before`, which counts as new again (see `Store.forget`); not on a file system without links."""
+    if before is None:
+        return False
+    try:
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            os.link(before, path)
+        os.utime(path)
+    except OSError:
+        return False
+    return True
+
+
 # --- the job ------------------------------------------------------------------------------------------------------
 
 
@@ -198,26 +241,30 @@ def pieces(
     length_ms: int = QUARTER_MS,
 ) -> list[Piece]:  # fmt: skip
     """What is to be solved: without whatever is there already, from the same inputs."""
-    found = []
+    found: dict[str, Piece] = {}
+    due: dict[str, list[Due]] = {}
     for source in areas:
         identity = _identity(source)
-        due = []
         for start in starts_ms:
             ranges = forecasts.get(Key(source.name, start), ())
             inputs_hash = _hash(identity, ranges, length_ms)
             kept = store.outcome(Key(source.name, start))
             if kept is None or kept.inputs_hash != inputs_hash or kept.keeps != "new":
-                due.append((start, ranges, inputs_hash))
-        found += [Piece(source, tuple(due[at : at + PIECE_INTERVALS]), length_ms) for at in range(0, len(due), PIECE_INTERVALS)]
-    return found
+                found.setdefault(inputs_hash, Piece(source, ranges, (), length_ms))
+                due.setdefault(inputs_hash, []).append(Due(start, source.name, inputs_hash))
+    return [piece._replace(intervals=tuple(due[inputs_hash])) for inputs_hash, piece in found.items()]
 
 
 def _identity(source: AreaSource) -> bytes:
-    """The area as it is now: a network file counts by its content."""
-    path = Path(source.network)
-    content = path.read_bytes() if path.is_file() else b""
-    weights = Path(source.weights).read_bytes() if Path(source.weights).is_file() else b""
-    return hashlib.blake2b(msgspec.json.encode(source) + content + weights, digest_size=16).digest()
+    """The area as it is now, but for its name: files count by their content."""
+    network, weights = _content(source.network), _content(source.weights)
+    return hashlib.blake2b(msgspec.msgpack.encode((network, weights, source.rule, source.order)), digest_size=16).digest()
+
+
+def _content(name: str) -> tuple[str, bytes]:
+    """A file's content, or a name of something else."""
+    path = Path(name)
+    return ("", path.read_bytes()) if path.is_file() else (name, b"")
 
 
 def _hash(identity: bytes, ranges: tuple[Forecast, ...], length_ms: int) -> str:
@@ -237,13 +284,13 @@ def run(work: Sequence[Piece], executor: Callable[[], Executor], store: Store, p
         if attempt == TRIES - 1:
             break
     for piece in waiting:
-        kept += _alone(piece, executor, store)
+        kept += _kept(_alone(piece, executor), piece, store)
     return sorted(kept, key=lambda outcome: (outcome.area, outcome.interval_ms))
 
 
 def _round(pool: Executor, waiting: Sequence[Piece], store: Store, kept: list[Outcome], of: int, progress: Progress | None) -> list[Piece]:
     """Returns the pieces that a dead worker took with it."""
-    futures: dict[Future[list[Done]], Piece] = {}
+    futures: dict[Future[Done], Piece] = {}
     lost: list[Piece] = []
     for piece in waiting:
         try:
@@ -253,11 +300,11 @@ def _round(pool: Executor, waiting: Sequence[Piece], store: Store, kept: list[Ou
     try:
         for number, future in enumerate(as_completed(futures), start=1):
             piece = futures[future]
-            done = _result(future, piece)
+            done = _result(future)
             if done is None:
                 lost.append(piece)
                 continue
-            kept += [store.keep(one) for one in done]
+            kept += _kept(done, piece, store)
             if progress is not None:
                 progress(f"{piece.source.name} is done", (of - len(waiting) + number) / of)
     except BaseException:  # an interrupt: what has come back is kept, the rest is not waited for
@@ -267,7 +314,7 @@ def _round(pool: Executor, waiting: Sequence[Piece], store: Store, kept: list[Ou
     return lost
 
 
-def _result(future: Future[list[Done]], piece: Piece) -> list[Done] | None:
+def _result(future: Future[Done]) -> Done | None:
     """None where a worker died; Dask says so with an exception of its own. What nobody foresaw is a failure of this piece alone."""
     try:
         return future.result()
@@ -276,15 +323,14 @@ def _result(future: Future[list[Done]], piece: Piece) -> list[Done] | None:
     except Exception as error:  # noqa: BLE001  one area must not stop the others
         if type(error).__name__ == "KilledWorker":
             return None
-        return _all_failed(piece, f"it ended unexpectedly: {type(error).__name__}: {error}")
+        return _failed(f"it ended unexpectedly: {type(error).__name__}: {error}")
 
 
-def _alone(piece: Piece, executor: Callable[[], Executor], store: Store) -> list[Outcome]:
+def _alone(piece: Piece, executor: Callable[[], Executor]) -> Done:
     """A piece in a pool of its own: if it kills that worker too, it has failed."""
     with executor() as pool:
-        done = _result(pool.submit(solve, piece), piece)
-    return [store.keep(one) for one in done or _all_failed(piece, "its worker died while it was solved")]
+        return _result(pool.submit(solve, piece)) or _failed("its worker died while it was solved")
 
 
-def _all_failed(piece: Piece, problem: str) -> list[Done]:
-    return [_failed(piece.source.name, *interval, problem) for interval in piece.intervals]
+def _kept(done: Done, piece: Piece, store: Store) -> list[Outcome]:
+    return [store.keep(one) for one in piece.outcomes(done)]

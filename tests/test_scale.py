@@ -1,0 +1,79 @@
+"""What is alike is solved once: areas of one network, and the benchmark that measures how the job grows with them."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from envelopes import job
+from envelopes.forecasts import AreaSource, Forecast, Key
+from envelopes.job import Store, pieces, run
+from tests.test_job import QUARTER, STARTS, passive_of, street
+
+
+def threads() -> Executor:
+    return ThreadPoolExecutor(1)
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> list[AreaSource]:
+    """Two areas, with files of their own and the same network in them."""
+    first = street(tmp_path / "first.json")
+    second = Path(shutil.copy(first, tmp_path / "second.json"))
+    return [AreaSource("one", str(first)), AreaSource("two", str(second))]
+
+
+def test_areas_that_differ_in_name_only_are_solved_once(twins: list[AreaSource], tmp_path: Path) -> None:
+    store = Store(tmp_path / "out")
+    (piece,) = pieces(twins, {}, STARTS, store)
+    outcomes = run([piece], threads, store)
+    assert [(one.area, one.interval_ms, one.keeps) for one in outcomes] == [(area, at, "new") for area in ("one", "two") for at in STARTS]
+    assert len({one.export_w for one in outcomes}) == 1
+    assert pieces(twins, {}, STARTS, store) == []
+
+
+def test_another_forecast_rule_or_network_is_another_piece(twins: list[AreaSource], tmp_path: Path) -> None:
+    store, lamps = Store(tmp_path / "out"), passive_of(twins[0])
+    dark = {Key("two", QUARTER): (Forecast(lamps, -20_000, 0),)}
+    found = pieces(twins, dark, STARTS, store)
+    assert [[(due.area, due.interval_ms) for due in piece.intervals] for piece in found] == [
+        [("one", at) for at in STARTS] + [("two", 0), ("two", 2 * QUARTER)],
+        [("two", QUARTER)],
+    ]
+    equal = AreaSource("three", twins[0].network, rule="equal")
+    larger = AreaSource("four", str(street(tmp_path / "larger.json", homes=4)))
+    assert len(pieces([twins[0], equal, larger], {}, STARTS, store)) == 3
+
+
+def test_rows_of_areas_alike_are_one_file_and_forgotten_one_by_one(
+    twins: list[AreaSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "out")
+    outcome = run(pieces(twins, {}, STARTS[:1], store), threads, store)[0]
+    one, two = (tmp_path / "out" / area / f"{outcome.rows_hash}.rows" for area in ("one", "two"))
+    assert one.samefile(two)
+    monkeypatch.setattr("envelopes.job.ROWS_KEPT_S", -1.0)
+    store.forget("one", QUARTER)
+    assert not one.exists()
+    assert store.rows("two", outcome.rows_hash)
+
+
+def test_without_links_every_area_gets_rows_of_its_own(twins: list[AreaSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(job.os, "link", refuse)
+    store = Store(tmp_path / "out")
+    first, second = run(pieces(twins, {}, STARTS[:1], store), threads, store)
+    assert store.rows("one", first.rows_hash) == store.rows("two", second.rows_hash)
+
+
+def test_areas_alike_fail_alike_and_each_keeps_its_own_last_envelopes(twins: list[AreaSource], tmp_path: Path) -> None:
+    store, lamps = Store(tmp_path / "out"), passive_of(twins[0])
+    (before,) = run(pieces(twins[:1], {}, STARTS[:1], store), threads, store)
+    too_much = {Key(area, 0): (Forecast(lamps, -900_000, 0),) for area in ("one", "two")}
+    one, two = run(pieces(twins, too_much, STARTS[:1], store), threads, store)
+    assert (one.keeps, one.export_w, two.keeps, two.export_w) == ("last", before.export_w, "failsafe", ())
