@@ -328,12 +328,19 @@ class Engine:
         """The phase of each live interval."""
         return {start: interval.phase for start, interval in self.areas[area].intervals.items()}
 
+    def auctions_since_ms(self, area: str) -> dict[int, int]:
+        """Start of each interval in auction, and the first time that was told since it began; those without are left out."""
+        intervals = self.areas[area].intervals.items()
+        return {start: interval.auction_since_ms for start, interval in intervals if interval.auction_since_ms is not None}
+
     def gates(self, area: str) -> dict[int, bool]:
         """Start of each live interval, and whether its gate is closed."""
         return {start: interval.is_closed for start, interval in self.areas[area].intervals.items()}
 
     def next_expiry_ms(self) -> int | None:
-        """When the next order in force until a time expires; it may have gone already."""
+        """When time is to be told: an order in force until then expires (it may have gone already), or at once an auction has begun."""
+        if any(interval.is_timeless for area in self.areas.values() for interval in area.intervals.values()):
+            return self.now_ms
         return self.expiries[0][0] if self.expiries else None
 
     def holdings(self, area: str, interval_ms: int) -> tuple[list[int], list[int]]:

@@ -34,15 +34,15 @@ class Interval:
     """One delivery period: its lines share one ledger and the headroom of one set of rows.
 
     `marks` are the purchases that freed headroom may have unblocked; `before` is where a walk leaves the residuals that it
-    found. `last_price_mct` is that of each book's last trade,
+    found. `auction_since_ms` is the first time that was told since its auction began. `last_price_mct` is that of each book's last trade,
     `anchor_mct` that of its first since continuous trading began. `requests`, `trades` and `receipts` count by customer; `version` counts
     whatever may help a block order; `settings` are the operator's devices as the rows assume them.
     """
 
     __slots__ = (
-        "anchor_mct", "area", "arrivals", "before", "buys", "headroom", "is_marked", "last_price_mct", "ledger", "marks", "owners",
-        "passed", "phase", "receipts", "remembered", "requests", "row_largest", "rows_hash", "scratch", "sells", "settings", "start_ms",
-        "trades", "version", "withheld",
+        "anchor_mct", "area", "arrivals", "auction_since_ms", "before", "buys", "headroom", "is_marked", "last_price_mct", "ledger",
+        "marks", "owners", "passed", "phase", "receipts", "remembered", "requests", "row_largest", "rows_hash", "scratch", "sells",
+        "settings", "start_ms", "trades", "version", "withheld",
     )  # fmt: skip
 
     def __init__(self, area: Area, start_ms: int, rows_hash: str, headroom: Headroom, ledger: Ledger, phase: Phase = "continuous") -> None:
@@ -53,6 +53,7 @@ class Interval:
         self.headroom = headroom
         self.ledger = ledger
         self.phase: Phase = phase
+        self.auction_since_ms: int | None = None
         self.buys, self.sells = (Lines(area.name, start_ms, side, n) for side in SIDES)
         self.owners = np.tile(np.arange(n, dtype=np.int64), 2)
         self.marks = np.zeros(2 * n, dtype=np.int8)
@@ -77,6 +78,11 @@ class Interval:
     def is_closed(self) -> bool:
         return self.phase in ("closed", "delivery")
 
+    @property
+    def is_timeless(self) -> bool:
+        """In an auction of which nobody knows yet since when."""
+        return self.phase == "auction" and self.auction_since_ms is None
+
     def side(self, side: Side) -> Lines:
         return self.buys if side == "buy" else self.sells
 
@@ -87,9 +93,16 @@ class Interval:
 
     def begin_continuous(self) -> None:
         """Orders meet at once from now on; what rests is to be matched."""
-        self.phase = "continuous"
+        self.enter("continuous")
         self.anchor_mct.clear()
         self.mark_all()
+
+    def enter(self, phase: Phase) -> None:
+        self.phase, self.auction_since_ms = phase, None
+
+    def tell_time(self, now_ms: int) -> None:
+        if self.is_timeless:
+            self.auction_since_ms = now_ms
 
     def mark_all(self) -> None:
         self.marks.fill(1)

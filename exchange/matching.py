@@ -311,7 +311,7 @@ def pause(area: Area, interval: Interval, base: int, events: list[Event]) -> Non
     """Prices that ran away lead into an auction."""
     most, last, anchor = area.settings.pause_mct, interval.last_price_mct, interval.anchor_mct
     if most and interval.phase == "continuous" and any(abs(last[book] - price) > most for book, price in anchor.items()):
-        interval.phase = "auction"
+        interval.enter("auction")
         reason = f"prices moved by more than {most} mct/kWh"
         events.append(PhaseEntered(base + len(events) + 1, area.name, interval.start_ms, "auction", reason))
 

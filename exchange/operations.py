@@ -162,6 +162,9 @@ def advance(engine: Engine, command: Advance, events: list[Event]) -> None:
     if command.at_ms < engine.now_ms:
         return refuse(engine, command, Reason.TIME_BACKWARDS, f"it is {engine.now_ms} already", events)
     engine.now_ms = command.at_ms
+    for area in engine.areas.values():
+        for interval in area.intervals.values():
+            interval.tell_time(command.at_ms)
     while engine.expiries and engine.expiries[0][0] <= command.at_ms:
         order = heapq.heappop(engine.expiries)[2]
         if order.is_live:

@@ -45,7 +45,7 @@ def enter(engine: Engine, area: Area, interval: Interval, phase: Phase, reason: 
     """Does a move that is allowed."""
     events.append(PhaseEntered(engine.sequence + len(events) + 1, area.name, interval.start_ms, phase, reason))
     if phase != "continuous":
-        interval.phase = phase
+        interval.enter(phase)
         return
     interval.begin_continuous()
     engine.after(area, [interval], events)
@@ -70,7 +70,7 @@ def _close(engine: Engine, area: Area, interval: Interval, events: list[Event]) 
     """What rests in the interval goes, and so does every block order that contains it."""
     engine.cancel_all(interval, interval.orders(), "gate", "", events)
     engine.cancel_blocks(area, [block for block in area.blocks if interval.start_ms in area.spanned(block)], "gate", "", events)
-    interval.phase = "closed"
+    interval.enter("closed")
     events.append(GateClosed(engine.sequence + len(events) + 1, area.name, interval.start_ms))
 
 

@@ -23,7 +23,7 @@ from exchange.receipts import Account, Receipt
 from riskcheck.headroom import Headroom
 from riskcheck.polytope import Polytope
 
-FORMAT = 3
+FORMAT = 4
 SEAL_BYTES = 16
 
 
@@ -69,6 +69,7 @@ class _Interval(msgspec.Struct, frozen=True, array_like=True):
     start_ms: int
     rows_hash: str
     phase: Phase
+    auction_since_ms: int | None
     ledger: _Ledger
     arrivals: int
     last_price_mct: dict[Direction, int]
@@ -173,8 +174,8 @@ def _dump_interval(interval: Interval) -> _Interval:
         receipts.append(_Receipt(position, receipt.command, receipt.answer, order))
     withheld = [_Withholding(kept.command, kept.row, kept.right, _dump_order(kept.order)) for kept in interval.withheld.values()]
     return _Interval(
-        interval.start_ms, interval.rows_hash, interval.phase, _dump_ledger(interval), interval.arrivals, interval.last_price_mct,
-        interval.anchor_mct, interval.requests, interval.trades, interval.settings, receipts, withheld,
+        interval.start_ms, interval.rows_hash, interval.phase, interval.auction_since_ms, _dump_ledger(interval), interval.arrivals,
+        interval.last_price_mct, interval.anchor_mct, interval.requests, interval.trades, interval.settings, receipts, withheld,
     )  # fmt: skip
 
 
@@ -218,6 +219,7 @@ def _load_block(area: Area, kept: _Block) -> None:
 def _load_interval(engine: Engine, area: Area, kept: _Interval) -> Interval:
     interval = _load_rights(area, kept)
     interval.arrivals, interval.last_price_mct, interval.anchor_mct = kept.arrivals, kept.last_price_mct, kept.anchor_mct
+    interval.auction_since_ms = kept.auction_since_ms
     interval.requests, interval.trades, interval.settings = kept.requests, kept.trades, kept.settings
     accounts = list(area.accounts.values())
     for receipt in kept.receipts:

@@ -13,8 +13,8 @@ What is due follows from the intervals that are live and their phases, so a rest
 have been opened while the exchange was down is opened (and closed at once, if its gate is past), because a home without an envelope
 falls back to its failsafe. An interval that somebody froze stays so until somebody opens it, or its gate closes.
 
-An auction ends at `open_lead_ms`. One that began later (a volatility pause, a halt that ended) lasts `pause_ms`, counted from when it
-was first seen: so after a restart it may last up to twice as long.
+An auction ends at `open_lead_ms`. One that began later (a volatility pause, a halt that ended) lasts `pause_ms`, counted from the first
+time that the engine was told after it began. The engine asks for that time as for an expiry, and keeps it: no restart doubles a pause.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def due(
     """The commands to submit now, time first. `live` maps the start of each live interval to its phase; for who only opens and
     closes gates, to whether its gate is closed.
 
-    `next_expiry_ms` is when the next order in force until a time expires; `allocate` gives the opening of an interval.
+    `next_expiry_ms` is when the engine waits for time next; `allocate` gives the opening of an interval.
     """
     phases = {start: _phase(told) for start, told in live.items()}
     commands = _openings(schedule, now_ms, phases, allocate)
@@ -100,7 +100,7 @@ def due(
 
 
 def auctions_over(schedule: Schedule, now_ms: int, phases: Mapping[int, Phase], since_ms: Mapping[int, int]) -> list[int]:
-    """The intervals whose auction is to end now. `since_ms`: when it was first seen, where that was after the gate's opening."""
+    """The intervals whose auction is to end now. `since_ms`: when each began, as the engine was told; none ends before that."""
     collecting = [start for start, phase in sorted(phases.items()) if phase == "auction"]
     return [start for start in collecting if now_ms >= _auction_end_ms(schedule, start, since_ms.get(start, now_ms))]
 

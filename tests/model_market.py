@@ -97,6 +97,7 @@ class Interval(msgspec.Struct, eq=False):
     first_mct: dict[str, int] = {}
     last_mct: dict[str, int] = {}
     settings: tuple[c.DeviceSetting, ...] = ()
+    auction_since_ms: int | None = None
     marked: set[int] = set()
     is_stirred: bool = False
 

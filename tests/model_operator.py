@@ -238,6 +238,9 @@ class Operator(Rebase):
         if command.at_ms < self.now_ms:
             return self._refuse(command, Reason.TIME_BACKWARDS)
         self.now_ms = command.at_ms
+        for interval in (interval for area in self.areas.values() for interval in area.intervals.values()):
+            if interval.phase == "auction" and interval.auction_since_ms is None:
+                interval.auction_since_ms = command.at_ms
         everyone = [(area, order) for area in self.areas.values() for order in self._orders_of(area, None, list(area.intervals))]
         due = [(order.until_ms, order.born, area, order) for area, order in everyone if order.until_ms is not None]
         for until_ms, _, area, order in sorted(due, key=lambda entry: entry[:2]):

@@ -176,7 +176,7 @@ class Trading:
             self._enter(area, interval, "auction", f"prices moved by more than {settings.pause_mct} mct/kWh")
 
     def _enter(self, area: Area, interval: Interval, phase: c.Phase, reason: str) -> None:
-        interval.phase = phase
+        interval.phase, interval.auction_since_ms = phase, None
         self._say(e.PhaseEntered, area.name, interval.start_ms, phase, reason)
         if phase == "continuous":
             interval.first_mct = {}

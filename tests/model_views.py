@@ -27,6 +27,11 @@ class Views:
     def operator_cash(self, area: str) -> int:
         return self.accounts(area)[-1]
 
+    def auctions_since_ms(self, area: str) -> dict[int, int]:
+        """Of each interval in auction the first time that was told since it began."""
+        intervals = [interval for interval in self.areas[area].intervals.values() if interval.phase == "auction"]
+        return {interval.start_ms: interval.auction_since_ms for interval in intervals if interval.auction_since_ms is not None}
+
     def queue(self, area: str, interval_ms: int, direction: str, side: str) -> list[tuple[str, str, int, int]]:
         """Customers' orders of a book, by priority."""
         known = self.areas[area]

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from exchange.commands import Advance, CloseGate, Command, EnterPhase, OpenInterval, Phase, RetireInterval
+from exchange.commands import (
+    Advance,
+    CloseGate,
+    Command,
+    EnterPhase,
+    InstallRows,
+    OpenArea,
+    OpenInterval,
+    Phase,
+    Place,
+    RetireInterval,
+)
+from exchange.engine import Engine
+from exchange.snapshot import dump, load
 from gateway.clock import Schedule, auctions_over, due
+from riskcheck.polytope import Polytope
+from tests.rulebook import AREA, CUSTOMERS, SETTINGS, terms_of
 
-MINUTE = 60_000
+MINUTE, DAY = 60_000, 86_400_000
 SCHEDULE = Schedule(15 * MINUTE, 60 * MINUTE, 5 * MINUTE, first_ms=0, end_ms=90 * MINUTE)
 
 
@@ -124,7 +140,7 @@ def test_the_life_of_an_interval(now: int, phase: Phase, expected: str) -> None:
     assert words(due(LIFE, "lv", now * MINUTE, {0: phase} if phase else {}, None, opening)) == expected
 
 
-# now and when the auction was first seen, in minutes; whether it is over
+# now and when the auction began, in minutes; whether it is over
 AUCTIONS = [
     (-61, -70, False),
     (-60, -70, True),  # the opening auction ends when the gate opens
@@ -141,6 +157,34 @@ def test_when_an_auction_is_over(now: float, since: float, is_over: bool) -> Non
     assert over == ([0] if is_over else [])
 
 
-def test_an_auction_that_nobody_has_seen_begin_ends_after_a_whole_pause() -> None:
-    """After a restart: the engine says that it is in auction, and not since when."""
+def test_an_auction_whose_beginning_the_engine_was_not_told_the_time_of_goes_on() -> None:
     assert auctions_over(LIFE, -30 * MINUTE, {0: "auction"}, {}) == []
+
+
+def test_a_pause_is_as_long_as_it_would_be_without_the_restart_in_it() -> None:
+    """Prices run away at minute -40, which the engine is told a quarter of a minute later; it is restarted half a minute after that. What
+    the engine knew of time before is of minute -60."""
+    engine = paused(DAY - 60 * MINUTE)
+    told_ms = DAY - 40 * MINUTE + 15_000
+    life = msgspec.structs.replace(LIFE, first_ms=DAY, end_ms=DAY + 1)
+    (told,) = due(life, AREA, told_ms, engine.phases(AREA), engine.next_expiry_ms(), opening)
+    assert told == Advance(told_ms)
+    engine.apply(told)
+    assert due(life, AREA, told_ms + 1, engine.phases(AREA), engine.next_expiry_ms(), opening) == []
+    engine = load(dump(engine))
+    for now_ms, over in ((told_ms + life.pause_ms - 1, []), (told_ms + life.pause_ms, [DAY])):
+        assert auctions_over(life, now_ms, engine.phases(AREA), engine.auctions_since_ms(AREA)) == over
+
+
+def paused(now_ms: int) -> Engine:
+    """Two trades of which the second moved the price too far."""
+    engine, rows = Engine(), Polytope.unlimited(2 * len(CUSTOMERS))
+    settings, limits = msgspec.structs.replace(SETTINGS, pause_mct=1_000), (5_000,) * len(CUSTOMERS)
+    opened = OpenInterval(AREA, DAY, rows.content_hash, limits, limits)
+    for command in (OpenArea(AREA, settings, terms_of(*CUSTOMERS)), InstallRows(AREA, rows.to_bytes()), Advance(now_ms), opened):
+        engine.apply(command)
+    for price_mct in (9_000, 10_010):
+        engine.apply(Place(AREA, "alice", f"A{price_mct}", DAY, "export", "sell", 10, price_mct))
+        engine.apply(Place(AREA, "bob", f"B{price_mct}", DAY, "export", "buy", 10, price_mct))
+    assert (engine.phases(AREA), engine.auctions_since_ms(AREA), engine.next_expiry_ms()) == ({DAY: "auction"}, {}, now_ms)
+    return engine

@@ -79,6 +79,7 @@ class Pair:
         for area, known in model.areas.items():
             assert engine.cash(area) == model.cash(area)
             assert engine.operator_cash(area) == model.operator_cash(area) == -sum(engine.cash(area).values())
+            assert engine.auctions_since_ms(area) == model.auctions_since_ms(area)
             for start_ms in known.intervals:
                 assert engine.holdings(area, start_ms) == model.holdings(area, start_ms)
                 for direction in ("export", "import"):

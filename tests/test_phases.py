@@ -111,6 +111,30 @@ def test_a_freeze_forgets_the_price_that_a_pause_is_measured_from() -> None:
             assert made.engine.areas[AREA].intervals[LATER].anchor_mct == {}
 
 
+def test_an_auction_began_at_the_first_time_that_is_told_after_it_did() -> None:
+    made = market("auction")
+    view = made.engine.auctions_since_ms
+    made.do(c.AmendSettings(AREA, SETTINGS, "not a time"))
+    assert (view(AREA), made.engine.next_expiry_ms()) == ({}, made.engine.now_ms)
+    for now_ms in (500, 700):
+        made.do(c.Advance(now_ms))
+        assert (view(AREA), made.engine.next_expiry_ms()) == ({LATER: 500}, None)
+    enter(made, "frozen")
+    made.do(c.Advance(800))
+    assert (view(AREA), made.engine.next_expiry_ms()) == ({}, None)
+    enter(made, "auction")
+    made.do(c.Advance(800))
+    assert view(AREA) == {LATER: 800}, "another auction has another beginning"
+    made.do(c.Uncross(AREA, LATER, made.rows.content_hash, (), True))
+    assert view(AREA) == {}
+
+
+def test_a_gate_that_closes_ends_an_auction_without_a_word_of_time() -> None:
+    made = market("auction")
+    made.do(c.CloseGate(AREA, LATER))
+    assert (made.engine.next_expiry_ms(), made.engine.auctions_since_ms(AREA)) == (None, {})
+
+
 @pytest.mark.parametrize("phase", ["announced", "auction", "continuous", "frozen"])
 def test_a_gate_closes_from_every_phase_that_is_not_closed(phase: c.Phase) -> None:
     made = market(phase)
