@@ -210,3 +210,11 @@ def test_the_operator_may_ask_any_price_of_the_band() -> None:
         withhold w6 thermal/line/a sell 800 @ 100     withheld 800
         withhold w7 thermal/line/a sell 10 @ 100      refused no_headroom
         """)
+
+
+def test_who_is_suspended_is_told_why_the_own_reason_first() -> None:
+    bare = Market()
+    bare.do(c.Suspend(AREA, None, "storm"))
+    bare.do(c.Suspend(AREA, "alice", "unpaid"))
+    told = [bare.do(place(f"{name}1", name, "buy", 10, 100))[0].detail for name in ("alice", "bob")]  # type: ignore[union-attr]
+    assert told == ["the operator takes no orders: unpaid", "the operator takes no orders: storm"]

@@ -198,3 +198,43 @@ def test_the_largest_numbers_do_not_overflow() -> None:
     assert headroom.trade(0, 1, most) == slack // most
     assert headroom.secure_w(0, 1, most) == 0
     assert headroom.secure_w(1, 0, most) == most
+
+
+@pytest.mark.parametrize(
+    ("takes", "left", "wanted_w", "traded", "blocking"),
+    [
+        ([1], [9], 10, (9, 0), 0),  # short of a single unit
+        ([4, 4], [40, 40], 20, (10, 0), 0),  # the first of equals
+        ([4, 4], [40, 39], 20, (9, 1), 1),
+        ([1, 1], [1, 0], 5, (0, 1), 1),
+        ([1, 1], [0, 0], 5, (0, 0), 0),
+        ([1], [5], 5, (5, -1), 0),
+        ([1], [LIMIT_W_MAX], LIMIT_W_MAX, (LIMIT_W_MAX, -1), 0),
+        ([1], [LIMIT_W_MAX + 1], LIMIT_W_MAX, (LIMIT_W_MAX, -1), None),
+    ],
+)
+def test_the_limit_and_its_row_to_the_last_unit(
+    takes: list[int], left: list[int], wanted_w: int, traded: tuple[int, int], blocking: int | None
+) -> None:
+    headroom = Headroom(polytope([takes, [0] * len(takes)]), [0, 0])
+    headroom.residual[:] = left
+    assert headroom.blocking_row(0, 1) == blocking
+    assert headroom.room_w(0) == min(LIMIT_W_MAX, max(0, min(left)) // takes[0])
+    assert headroom.trade_or_row(0, 1, wanted_w) == traded
+    assert headroom.residual.tolist() == [room - take * traded[0] for room, take in zip(left, takes, strict=True)]
+
+
+def test_of_rows_that_are_broken_the_first_blocks() -> None:
+    headroom = Headroom(polytope([[1, 1, 1], [0, 0, 0]]), [0, 0])
+    headroom.residual[:] = [4, -3, -5]
+    assert (headroom.blocking_row(0, 1), headroom.room_w(0), headroom.secure_w(0, 1, 5)) == (1, 0, 0)
+
+
+def test_a_right_that_is_added_takes_at_once_what_it_holds() -> None:
+    headroom = Headroom(polytope([[1, 0], [0, 1]], 100), [10, 20])
+    headroom.add_column(np.array([3, 5], dtype=np.int32), 4)
+    headroom.add_column(np.array([1, 0], dtype=np.int32), 7)
+    assert headroom.residual.tolist() == [100 - 10 - 12 - 7, 100 - 20 - 20]
+    headroom.check([10, 20, 4, 7])
+    headroom.change(2, -4)
+    assert headroom.residual.tolist() == [83, 80]
