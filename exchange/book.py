@@ -3,7 +3,7 @@
 Orders of one right and side take the same from every row, so only the first of a line can trade: better price, then earlier
 arrival. A line is a plain sorted list of (key, arrival, order); it is short, for a customer may hold only so many open orders.
 The key is the price for sales and the negated price for purchases, so the first is always the smallest. `heads` repeats the
-first orders for the compiled search (`exchange/search.py`): price, shown watts and arrival, by right.
+first orders for the compiled search (`exchange/search.py`): price, shown watts, arrival and owner, by right.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from collections.abc import Iterator
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from exchange.commands import Direction, Side
 from exchange.receipts import Account
-from exchange.search import NONE
+from exchange.search import ARRIVAL, NONE, OWNER, PASSED, PRICE, SHOWN
 
 NEVER_TOLD = -1
+NO_KEY = 2**62
 
 
 class Order(msgspec.Struct, eq=False, gc=False):
@@ -91,20 +93,45 @@ class Line:
 
 
 class Lines:
-    """All lines of one side of an interval, by right; operator's lines are added at the end."""
+    """All lines of one side of an interval, by right; operator's lines are added at the end.
 
-    __slots__ = ("heads", "lines", "side")
+    `floors` says for each direction a key below which no first order lies: what does not reach it need not be searched for. It follows
+    every order that comes at once, and one that goes only when somebody has searched in vain (`nothing_below`).
+    """
+
+    __slots__ = ("arrivals", "customers_rights", "floors", "heads", "lines", "prices", "shown", "side")
 
     def __init__(self, area: str, interval_ms: int, side: Side, customers: int) -> None:
         self.side = side
         self.lines = [Line(area, interval_ms, "export" if right < customers else "import", side, right) for right in range(2 * customers)]
-        self.heads = np.full((3, 2 * customers), NONE, dtype=np.int64)
+        self.customers_rights = 2 * customers
+        self.floors: dict[Direction, int] = {"export": NO_KEY, "import": NO_KEY}
+        heads = np.full((PASSED + 1, 2 * customers), NONE, dtype=np.int64)
+        heads[OWNER] = np.tile(np.arange(customers), 2)
+        self._repeat_in(heads)
 
-    def grow(self, direction: Direction) -> None:
+    def _repeat_in(self, heads: npt.NDArray[np.int64]) -> None:
+        """Writing one number through a view takes a third of what numpy takes."""
+        self.heads = np.ascontiguousarray(heads)
+        self.prices, self.shown, self.arrivals = (memoryview(self.heads[row]) for row in (PRICE, SHOWN, ARRIVAL))
+
+    def grow(self, direction: Direction, owner: int) -> None:
         """One more line, without an order."""
         first = self.lines[0]
         self.lines.append(Line(first.area, first.interval_ms, direction, self.side, len(self.lines)))
-        self.heads = np.ascontiguousarray(np.hstack([self.heads, np.full((3, 1), NONE, dtype=np.int64)]))
+        head = np.full((PASSED + 1, 1), NONE, dtype=np.int64)
+        head[OWNER] = owner
+        self._repeat_in(np.hstack([self.heads, head]))
+
+    def shrink(self, rights: int) -> None:
+        """Without the lines from this right on; they must be empty."""
+        assert not any(line.entries for line in self.lines[rights:]), "an order for a row outlives it"
+        del self.lines[rights:]
+        self._repeat_in(self.heads[:, :rights])
+
+    def nothing_below(self, direction: Direction, key: int) -> None:
+        """Somebody has looked: no first order of this direction has a smaller key."""
+        self.floors[direction] = key
 
     def add(self, order: Order) -> None:
         """Into its line, by its price and its arrival."""
@@ -124,12 +151,14 @@ class Lines:
 
     def show(self, line: Line) -> None:
         """Repeats the first order of a line for the search."""
-        heads, right = self.heads, line.right
-        if line.entries:
-            order = line.entries[0][2]
-            heads[0, right], heads[1, right], heads[2, right] = order.price_mct, order.shown_w, order.arrival
-        else:
-            heads[0, right] = NONE
+        right = line.right
+        if not line.entries:
+            self.prices[right] = NONE
+            return
+        key, arrival, order = line.entries[0]
+        self.prices[right], self.shown[right], self.arrivals[right] = order.price_mct, order.shown_w, arrival
+        if key < self.floors[line.direction]:
+            self.floors[line.direction] = key
 
     def __iter__(self) -> Iterator[Order]:
         for line in self.lines:
@@ -138,8 +167,10 @@ class Lines:
     def check(self) -> None:
         for line in self.lines:
             line.check()
-            head = self.heads[:, line.right].tolist()
+            head = self.heads[:OWNER, line.right].tolist()
             if line.entries:
                 assert head == [line.first.price_mct, line.first.shown_w, line.first.arrival], "a head is stale"
+                is_customers = line.right < self.customers_rights  # the operator's are in no book
+                assert not is_customers or line.entries[0][0] >= self.floors[line.direction], "an order would not be found"
             else:
                 assert head[0] == NONE, "a head without an order"

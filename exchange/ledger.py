@@ -91,6 +91,11 @@ class Ledger:
         self.holding_w[right] += quantity_w
         self.bought_w[right] += quantity_w
 
+    def trade(self, buyer: int, bought_w: int, seller: int, sold_w: int) -> None:
+        """A fill of a purchase and an offer: `receive` and `give` in one."""
+        self.receive(buyer, bought_w)
+        self.give(seller, sold_w)
+
     def raise_(self, right: int, quantity_w: int) -> None:
         """The operator gives more, for nothing."""
         self.holding_w[right] += quantity_w

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from exchange import search
 from exchange.book import NEVER_TOLD, Line, Lines, Order
@@ -41,8 +42,8 @@ class Interval:
 
     __slots__ = (
         "anchor_mct", "area", "arrivals", "auction_since_ms", "before", "buys", "headroom", "is_marked", "last_price_mct", "ledger",
-        "marks", "owners", "passed", "phase", "receipts", "remembered", "requests", "row_largest", "rows_hash", "scratch", "sells",
-        "settings", "start_ms", "trades", "version", "withheld",
+        "marks", "phase", "receipts", "remembered", "requests", "row_largest", "rows", "rows_hash", "sells", "settings", "start_ms",
+        "trades", "version", "withheld",
     )  # fmt: skip
 
     def __init__(self, area: Area, start_ms: int, rows_hash: str, headroom: Headroom, ledger: Ledger, phase: Phase = "continuous") -> None:
@@ -55,10 +56,8 @@ class Interval:
         self.phase: Phase = phase
         self.auction_since_ms: int | None = None
         self.buys, self.sells = (Lines(area.name, start_ms, side, n) for side in SIDES)
-        self.owners = np.tile(np.arange(n, dtype=np.int64), 2)
         self.marks = np.zeros(2 * n, dtype=np.int8)
         self.is_marked = False
-        self.passed = np.zeros(2 * n, dtype=np.int8)  # the search's own
         self.arrivals = 0
         self.version = 0
         self.remembered: list[Receipt] = []
@@ -71,8 +70,15 @@ class Interval:
 
     def _measure_rows(self) -> None:
         columns = self.headroom.polytope.columns
-        self.row_largest = columns.max(axis=0, initial=0).astype(np.int64)
-        self.scratch, self.before = np.zeros((2, columns.shape[1]), dtype=np.int64)
+        self.rows = np.zeros((3, columns.shape[1]), dtype=np.int64)
+        self.row_largest, self.before = self.rows[search.LARGEST], self.rows[search.BEFORE]
+        self.row_largest[:] = columns.max(axis=0, initial=0)
+
+    @property
+    def owners(self) -> npt.NDArray[np.int64]:
+        """The position of each right's owner; the operator's comes after all customers'."""
+        owners: npt.NDArray[np.int64] = self.buys.heads[search.OWNER]
+        return owners
 
     @property
     def is_closed(self) -> bool:
@@ -109,9 +115,9 @@ class Interval:
         self.is_marked = True
         self.version += 1
 
-    def freed(self, before: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+    def freed(self, before: npt.NDArray[np.int64]) -> None:
         """Marks what may be unblocked, given the residuals before a change."""
-        found = search.mark(
+        found = search.mark()(
             self.headroom.columns, before, self.headroom.residual, self.row_largest, self.buys.heads, self.area.settings.lot_w,
             self.area.at_rates, self.marks,
         )  # fmt: skip
@@ -139,9 +145,8 @@ class Interval:
         column[row] = self.row_largest[row]
         self.headroom.add_column(column, holding_w)
         right = self.ledger.add_right(holding_w)
-        self.buys.grow("export")
-        self.sells.grow("export")
-        self.owners = np.append(self.owners, len(self.area.terms))
+        for lines in (self.buys, self.sells):
+            lines.grow("export", len(self.area.terms))
         self.marks = np.append(self.marks, np.int8(0))
         return right
 
@@ -150,10 +155,8 @@ class Interval:
         n = 2 * len(self.area.terms)
         self.ledger.drop_rights()
         for lines in (self.buys, self.sells):
-            assert not any(line.entries for line in lines.lines[n:]), "an order for a row outlives it"
-            del lines.lines[n:]
-            lines.heads = np.ascontiguousarray(lines.heads[:, :n])
-        self.owners, self.marks = self.owners[:n].copy(), self.marks[:n].copy()
+            lines.shrink(n)
+        self.marks = self.marks[:n].copy()
         self.withheld.clear()
 
     def install(self, rows: Polytope, settings: tuple[DeviceSetting, ...]) -> None:

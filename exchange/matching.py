@@ -7,9 +7,10 @@ The rules are in docs/market.md; the compiled search that finds the next counter
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from exchange import search
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from exchange.engine import Engine
 
 NOT_BARRED = -1
-_out = np.zeros(4, dtype=np.int64)
+_out = np.zeros(3, dtype=np.int64)
 
 
-class Fill(NamedTuple):
+class Fill(msgspec.Struct, frozen=True, gc=False):
     """One counterpart of a walk, None for left-over headroom, and what it and the incoming order had open and shown afterwards.
 
     `remainder_w` of the counterpart is too little to go on and is cancelled; `refilled_w` of it is shown anew.
@@ -43,12 +44,19 @@ class Fill(NamedTuple):
     refilled_w: int
 
 
-class Walk(NamedTuple):
-    """What a walk traded, whether it ended at an order of the same customer, and the line (or -1) that it crosses and cannot trade with."""
+class Walk(msgspec.Struct, frozen=True, gc=False):
+    """What a walk traded, whether it ended at an order of the same customer, and the line (or -1) that it crosses and cannot trade with.
 
-    fills: list[Fill]
-    met_own: bool
-    crossed: int
+    `may_free` is False where all rows had room for a lot of anybody before it: then nobody waits for what it gave back.
+    """
+
+    fills: Sequence[Fill] = ()
+    met_own: bool = False
+    crossed: int = -1
+    may_free: bool = True
+
+
+NOTHING_CROSSED = Walk()
 
 
 class Undo:
@@ -96,47 +104,50 @@ def walk(area: Area, interval: Interval, taker: Order, shut: int, undo: Undo | N
 
 
 def _walk_one_to_one(area: Area, interval: Interval, taker: Order, shut: int, undo: Undo | None, passes_own: bool) -> Walk:
-    n, headroom, is_buy = len(area.terms), interval.headroom, taker.line.side == "buy"
+    line, n, is_buy = taker.line, len(area.terms), taker.line.side == "buy"
+    against, limit = interval.sells if is_buy else interval.buys, -line.sign * taker.price_mct
+    if against.floors[line.direction] > limit or taker.right >= 2 * n or (shut >> (taker.right // n)) & 1:
+        return NOTHING_CROSSED  # an operator's order has no book of its own here
     fills: list[Fill] = []
-    _out[search.FILLS] = 0
-    if taker.right >= 2 * n or (shut >> (taker.right // n)) & 1:
-        return Walk(fills, False, -1)  # an operator's order has no book of its own here
-    against = interval.sells if is_buy else interval.buys
+    may_free, find, headroom, lot = False, search.one_to_one(), interval.headroom, area.settings.lot_w
     barred = NOT_BARRED if area.settings.self_trade == "allow" else taker.account.position
     while taker.open_w:
-        found = search.one_to_one()(
-            headroom.columns, headroom.residual, against.heads, interval.owners, interval.passed, taker.right, is_buy, taker.price_mct,
-            taker.open_w, area.settings.lot_w, barred, passes_own, n, interval.before, _out,
+        packed = find(
+            headroom.columns, headroom.residual, interval.rows, against.heads, taker.right, is_buy, taker.price_mct, taker.open_w, lot,
+            barred, passes_own, n, len(fills),
         )  # fmt: skip
+        found, is_near, right, quantity = search.unpacked(packed)
         if found != search.PAIR:
-            return Walk(fills, found == search.OWN, int(_out[0]) if found == search.NOTHING else -1)
-        right, quantity, _, _ = _out.tolist()
+            if found == search.NOTHING and right < 0 and not passes_own:
+                against.nothing_below(line.direction, limit + 1)
+                return Walk(fills, False, -1, may_free) if fills else NOTHING_CROSSED
+            return Walk(fills, found == search.OWN, right, may_free)
+        may_free = may_free or is_near
         fills.append(_fill(area, interval, taker, against.lines[right].first, quantity, quantity, undo))
-    return Walk(fills, False, -1)
+    return Walk(fills, False, -1, may_free)
 
 
 def _walk_at_rates(area: Area, interval: Interval, taker: Order, shut: int, undo: Undo | None) -> Walk:
     n, headroom, is_buy, lot = len(area.terms), interval.headroom, taker.line.side == "buy", area.settings.lot_w
-    fills: list[Fill] = []
-    _out[search.FILLS] = 0
     if taker.right < 2 * n and (shut >> (taker.right // n)) & 1:
-        return Walk(fills, False, -1)
+        return NOTHING_CROSSED
+    fills: list[Fill] = []
     against, find = (interval.sells, search.seller_at_rates()) if is_buy else (interval.buys, search.buyer_at_rates())
     barred = NOT_BARRED if area.settings.self_trade == "allow" else taker.account.position
     while taker.open_w:
         found = find(
-            headroom.columns, headroom.residual, interval.row_largest, against.heads, interval.owners, taker.right, taker.price_mct,
-            taker.open_w, lot, barred, shut, n, interval.scratch, interval.before, _out,
+            headroom.columns, headroom.residual, interval.rows, against.heads, taker.right, taker.price_mct, taker.open_w, lot, barred,
+            shut, n, len(fills), _out,
         )  # fmt: skip
+        right, bought, sold = _out.tolist()
         if found == search.NOTHING:
-            return Walk(fills, False, int(_out[0]))
-        right, bought, sold, _ = _out.tolist()
+            return Walk(fills, False, right) if fills or right >= 0 else NOTHING_CROSSED
         if found == search.LEFTOVER:
             taker.open_w -= bought
             fills.append(Fill(None, bought, 0, taker.open_w, 0, 0, 0, 0))
         else:
             fills.append(_fill(area, interval, taker, against.lines[right].first, bought, sold, undo))
-    return Walk(fills, False, -1)
+    return Walk(fills)
 
 
 def _fill(area: Area, interval: Interval, taker: Order, maker: Order, bought_w: int, sold_w: int, undo: Undo | None) -> Fill:
@@ -150,17 +161,18 @@ def _fill(area: Area, interval: Interval, taker: Order, maker: Order, bought_w: 
 
 def consume(area: Area, interval: Interval, order: Order, watts: int) -> tuple[int, int, int, int]:
     """Takes watts from a resting order. (open, shown) after it; what is cancelled as a remainder; what is shown anew."""
-    order.open_w -= watts
-    open_w, shown_w = order.open_w, max(0, order.shown_w - watts)
+    order.open_w = open_w = order.open_w - watts
     if open_w < area.settings.lot_w:
         interval.take_out(order)
         return open_w, 0, open_w, 0
+    shown_w = order.shown_w - watts
     if shown_w < area.settings.lot_w:
         interval.take_out(order)
         interval.rest(order)
         return open_w, 0, 0, order.shown_w
     order.shown_w = shown_w
-    interval.side(order.line.side).show(order.line)
+    line = order.line
+    (interval.buys if line.side == "buy" else interval.sells).show(line)
     return open_w, shown_w, 0, 0
 
 
@@ -174,7 +186,8 @@ def book_walk(area: Area, interval: Interval, taker: Order, done: Walk, base: in
             _book_leftover(area, interval, taker, fill, base, events)
         else:
             _book_pair(area, interval, taker, fill.maker, fill, base, events)
-            tell_after(area, interval, fill.maker, fill.remainder_w, fill.refilled_w, base, events)
+            if fill.remainder_w or fill.refilled_w:
+                tell_after(area, interval, fill.maker, fill.remainder_w, fill.refilled_w, base, events)
 
 
 def _book_leftover(area: Area, interval: Interval, taker: Order, fill: Fill, base: int, events: list[Event]) -> None:
@@ -185,26 +198,26 @@ def _book_leftover(area: Area, interval: Interval, taker: Order, fill: Fill, bas
 
 
 def _book_pair(area: Area, interval: Interval, taker: Order, maker: Order, fill: Fill, base: int, events: list[Event]) -> None:
-    ledger, length, price = interval.ledger, area.settings.interval_ms, maker.price_mct
-    interval.last_price_mct[maker.line.direction] = price
-    interval.anchor_mct.setdefault(maker.line.direction, price)
+    ledger, length, price, direction = interval.ledger, area.settings.interval_ms, maker.price_mct, maker.line.direction
+    interval.last_price_mct[direction] = price
+    if direction not in interval.anchor_mct:
+        interval.anchor_mct[direction] = price
     bought, sold = fill.bought_w, fill.sold_w
     if taker.line.side == "buy":
         cash = min(cash_of(sold, price, length), cash_of(bought, taker.price_mct, length))
         taken, given, taker_cash = bought, -sold, -cash
         taker_price = -(-price * sold // bought)
-        ledger.receive(taker.right, bought)
-        ledger.give(maker.right, sold)
+        ledger.trade(taker.right, bought, maker.right, sold)
     else:
         cash = cash_of(bought, price, length)
         taken, given, taker_cash = -sold, bought, cash
         taker_price = price * bought // sold
-        ledger.give(taker.right, sold)
-        ledger.receive(maker.right, bought)
+        ledger.trade(maker.right, bought, taker.right, sold)
     ledger.cash_mct[taker.account.position] += taker_cash
     ledger.cash_mct[maker.account.position] -= taker_cash
+    open_w = fill.taker_open_w
     legs = (
-        leg_of(interval, taker, taken, taker_price, taker_cash, fill.taker_open_w, shown(taker, fill.taker_open_w)),
+        leg_of(interval, taker, taken, taker_price, taker_cash, open_w, shown(taker, open_w) if taker.display_w else open_w),
         leg_of(interval, maker, given, price, -taker_cash, fill.maker_open_w, fill.maker_shown_w),
     )
     events.append(Traded(base + len(events) + 1, area.name, interval.start_ms, legs))
@@ -271,11 +284,11 @@ def cancelled(order: Order, quantity_w: int, cause: CancelCause, request_id: str
 
 def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_force: TimeInForce, events: list[Event]) -> None:
     """Walks with an order that stands in no line, tells what came of it, and lets the rest of it rest, or cancels that."""
-    base, shut = engine.sequence, engine.shut(area.name, interval.start_ms)
-    wanted, arrival = taker.open_w, taker.arrival or None
+    base, shut = engine.sequence, engine.shut(area.name, interval.start_ms) if engine.halts else 0
+    wanted, arrival, is_now = taker.open_w, taker.arrival or None, time_in_force in ("ioc", "fok")
     undo = Undo(interval) if time_in_force == "fok" else None
     done = walk(area, interval, taker, shut, undo)
-    if time_in_force not in ("ioc", "fok") and not done.fills and done.crossed < 0 and not done.met_own:
+    if done is NOTHING_CROSSED and not is_now:
         return interval.rest(taker, arrival)
     traded = wanted - taker.open_w
     if undo is not None and taker.open_w:
@@ -291,13 +304,15 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
         end(interval, taker, "remainder", base, events)
     elif taker.open_w and done.met_own:
         end(interval, taker, "self_trade", base, events)
-    elif taker.open_w and time_in_force in ("ioc", "fok"):
+    elif taker.open_w and is_now:
         end(interval, taker, "ioc", base, events)
     elif taker.open_w:
         interval.rest(taker, arrival)
     if done.fills:
+        interval.version += 1
+    if done.fills and done.may_free:
         interval.freed(interval.before)
-    if any(fill.maker is not None for fill in done.fills):
+    if area.settings.pause_mct and any(fill.maker is not None for fill in done.fills):
         pause(area, interval, base, events)
     return None
 

@@ -1,10 +1,11 @@
 """Who is next: the compiled search for the counterpart of an incoming order. Integers only; docs/market.md says the rules.
 
-It reads the rows (`columns`, `residual`) and, for each side of an interval, `heads`: price, shown watts and arrival of the first
+It reads the rows (`columns`, `residual`) and, for each side of an interval, `heads`: price, shown watts, arrival and owner of the first
 order of every line, by right; a price of NONE where the line is empty. A pair that is found is booked in `residual` at once.
-Answers lie in `out`: right, watts bought, watts sold; where nothing trades, the right of the best-priced line that is crossed in plain
-price all the same, or -1. `before` receives the residuals as they were before the first fill of a walk (`out[FILLS]` counts them; the
-caller begins with 0). All loops run over rights and rows, never over orders.
+At rates the answers lie in `out`: right, watts bought, watts sold; one to one they are packed into one integer (`unpacked`), for every
+array that goes in or out costs a tenth of the call. Where nothing trades the right is that of the best-priced line that is crossed in
+plain price all the same, or -1. `rows` holds three numbers of each row: its largest coefficient, the search's own notes, and the residual
+as it was before the first fill of a walk (`fills` counts them). All loops run over rights and rows, never over orders.
 
 No overflow: columns and watts are below 2^31, residuals in [0, 2^44], a rate at most 2^22, so every product is below 2^62; where a
 slope times a quantity could be more, doubles decide only whether the exact division is needed. Everything compiled is in this file:
@@ -21,18 +22,22 @@ import numpy.typing as npt
 from numba import njit
 
 NONE = -1  # price of an empty line
-PRICE, SHOWN, ARRIVAL = 0, 1, 2
+PRICE, SHOWN, ARRIVAL, OWNER, PASSED = 0, 1, 2, 3, 4  # the last is the search's own
+LARGEST, BEFORE, NOTES = 0, 1, 2
 RATE_BITS = 16
 RATE_MAX = 64  # and at most the lot: so the first order of a line always has enough for one watt of a buyer
 WATTS_MAX = 2**31 - 1
 NOTHING, PAIR, LEFTOVER, OWN = 0, 1, 2, 3
-RIGHT, BOUGHT, SOLD, FILLS = 0, 1, 2, 3
+RIGHT, BOUGHT, SOLD = 0, 1, 2
+NEAR_SHIFT, RIGHT_SHIFT, QUANTITY_SHIFT = 2, 3, 32
+RIGHT_MASK = (1 << QUANTITY_SHIFT - RIGHT_SHIFT) - 1
 Integers = npt.NDArray[np.int64]
 Columns = npt.NDArray[np.int32]
 
-_STATE = "int64(int32[:, ::1], int64[::1], "
-_ONE_TO_ONE = _STATE + "int64[:, ::1], int64[::1], int8[::1]" + 8 * ", int64" + ", int64[::1], int64[::1])"
-_AT_RATES = _STATE + "int64[::1], int64[:, ::1], int64[::1]" + 7 * ", int64" + ", int64[::1], int64[::1], int64[::1])"
+_STATE = "int64(int32[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1]"
+_ONE_TO_ONE = _STATE + 9 * ", int64" + ")"
+_AT_RATES = _STATE + 8 * ", int64" + ", int64[::1])"
+_MARK = "boolean(int32[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64, int64, int8[::1])"
 
 
 @cache
@@ -50,34 +55,62 @@ def buyer_at_rates() -> Any:
     return _buyer_at_rates.compile(_AT_RATES)
 
 
+def unpacked(answer: int) -> tuple[int, bool, int, int]:
+    """(what was found, whether any row was nearly full before, right or -1, watts) of a one-to-one search."""
+    return answer & 3, bool(answer >> NEAR_SHIFT & 1), (answer >> RIGHT_SHIFT & RIGHT_MASK) - 1, answer >> QUANTITY_SHIFT
+
+
+@cache
+def mark() -> Any:
+    return _mark.compile(_MARK)
+
+
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _one_to_one(
-    columns: Columns, residual: Integers, heads: Integers, owners: Integers, passed: npt.NDArray[np.int8],
-    right: int, is_buy: int, price: int, wanted: int, lot: int, barred: int, passes_own: int, n: int, before: Integers, out: Integers,
+    columns: Columns, residual: Integers, rows: Integers, heads: Integers,
+    right: int, is_buy: int, price: int, wanted: int, lot: int, barred: int, passes_own: int, n: int, fills: int,
 ) -> Any:  # fmt: skip
-    """The next secure pair within one direction. Lines that the network blocks are passed over (`passed` is where that is noted), and
+    """The next secure pair within one direction. Lines that the network blocks are passed over (noted in `heads`), and
     so are own ones where they do not end the walk."""
     start, blocking = right // n * n, -1
     for line in range(start, start + n):
-        passed[line] = passes_own and owners[line] == barred
-    best = _first_crossing(heads, passed, start, start + n, is_buy, price)
+        heads[PASSED, line] = passes_own and heads[OWNER, line] == barred
+    best = _first_crossing(heads, start, start + n, is_buy, price)
     crossed_line = best
     while best >= 0:
-        if owners[best] == barred:
+        if heads[OWNER, best] == barred:
             return OWN
         buyer, seller = (right, best) if is_buy else (best, right)
         quantity = min(np.int64(wanted), heads[SHOWN, best])
+        is_near = _keep(residual, rows, lot, fills)
+        if blocking < 0 and _takes_whole(columns[buyer], columns[seller], residual, quantity):
+            return _packed(PAIR, is_near, best, quantity)
         blocking = _blocking(columns[buyer], columns[seller], residual, min(lot, quantity), blocking)
         if blocking < 0:
-            _keep(residual, before, out)
-            quantity = _book_secure(columns[buyer], columns[seller], residual, quantity, lot)
-            out[RIGHT], out[BOUGHT], out[SOLD] = best, quantity, quantity
-            out[FILLS] += 1
-            return PAIR
-        passed[best] = 1
-        best = _first_crossing(heads, passed, start, start + n, is_buy, price)
-    out[RIGHT] = crossed_line
-    return NOTHING
+            return _packed(PAIR, is_near, best, _book_secure(columns[buyer], columns[seller], residual, quantity, lot))
+        heads[PASSED, best] = 1
+        best = _first_crossing(heads, start, start + n, is_buy, price)
+    return _packed(NOTHING, False, crossed_line, 0)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _packed(found: int, is_near: int, right: int, quantity: int) -> Any:
+    return np.int64(quantity) << QUANTITY_SHIFT | np.int64(right + 1) << RIGHT_SHIFT | is_near << NEAR_SHIFT | found
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _takes_whole(take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], residual: Integers, quantity: int) -> Any:
+    """Books a one-to-one trade if every row has room for all of it: most have, and then the rows are read once."""
+    watts, signs = np.int64(np.int32(quantity)), np.int64(0)  # a product of two sign-extended 32-bit numbers is one vector instruction
+    for row in range(residual.shape[0]):
+        left = residual[row] - np.int64(np.int32(take[row] - give[row])) * watts
+        residual[row] = left
+        signs |= left
+    if signs >= 0:
+        return True
+    for row in range(residual.shape[0]):
+        residual[row] += np.int64(np.int32(take[row] - give[row])) * watts
+    return False
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -93,18 +126,23 @@ def _blocking(take: npt.NDArray[np.int32], give: npt.NDArray[np.int32], residual
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _keep(residual: Integers, before: Integers, out: Integers) -> None:
-    if out[FILLS] == 0:
-        for row in range(residual.shape[0]):
-            before[row] = residual[row]
+def _keep(residual: Integers, rows: Integers, lot: int, fills: int) -> Any:
+    """Before the first fill of a walk: the residuals as they are, and whether any row may be too full for a lot of somebody."""
+    if fills:
+        return False
+    is_near = False
+    for row in range(residual.shape[0]):
+        rows[BEFORE, row] = residual[row]
+        is_near |= residual[row] < rows[LARGEST, row] * lot
+    return is_near
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _first_crossing(heads: Integers, passed: npt.NDArray[np.int8], start: int, stop: int, is_buy: int, price: int) -> Any:
+def _first_crossing(heads: Integers, start: int, stop: int, is_buy: int, price: int) -> Any:
     best, best_price, best_arrival = -1, np.int64(0), np.int64(0)
     for line in range(start, stop):
         offered = heads[PRICE, line]
-        if offered == NONE or passed[line] or (offered > price if is_buy else offered < price):
+        if offered == NONE or heads[PASSED, line] or (offered > price if is_buy else offered < price):
             continue
         better = offered < best_price if is_buy else offered > best_price
         if best < 0 or better or (offered == best_price and heads[ARRIVAL, line] < best_arrival):
@@ -196,68 +234,67 @@ def book_at_rate(
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _seller_at_rates(
-    columns: Columns, residual: Integers, _row_largest: Integers, heads: Integers, owners: Integers,
-    buyer: int, price: int, wanted: int, lot: int, barred: int, shut: int, n: int, rows: Integers, before: Integers, out: Integers,
+    columns: Columns, residual: Integers, rows: Integers, heads: Integers,
+    buyer: int, price: int, wanted: int, lot: int, barred: int, shut: int, n: int, fills: int, out: Integers,
 ) -> Any:  # fmt: skip
     """What a purchase takes next: left-over headroom, else the seller with the least effective price that accepts."""
     take = columns[buyer]
-    count = _tight(take, residual, lot, rows)
+    tight = rows[NOTES]
+    count = _tight(take, residual, lot, tight)
     if count == 0:
-        _keep(residual, before, out)
+        _keep(residual, rows, lot, fills)
         room = _room(take, residual)
         quantity = wanted if room >= wanted else room - room % lot
         for row in range(residual.shape[0]):
             residual[row] -= np.int64(take[row]) * quantity
         out[RIGHT], out[BOUGHT], out[SOLD] = -1, quantity, 0
-        out[FILLS] += 1
         return LEFTOVER
     best, best_cost, best_rate = -1, np.int64(0), np.int64(0)
     for line in range(heads.shape[1]):
         offered = heads[PRICE, line]
-        if offered == NONE or owners[line] == barred or _is_shut(line, n, shut):
+        if offered == NONE or heads[OWNER, line] == barred or _is_shut(line, n, shut):
             continue
-        rate = _rate(take, columns[line], residual, rows, count, lot, offered, np.int64(price))
+        rate = _rate(take, columns[line], residual, tight, count, lot, offered, np.int64(price))
         if rate == 0:
             continue
         cost = (offered * rate + (1 << RATE_BITS) - 1) >> RATE_BITS
         if best < 0 or cost < best_cost or (cost == best_cost and heads[ARRIVAL, line] < heads[ARRIVAL, best]):
             best, best_cost, best_rate = line, cost, rate
     if best < 0:
-        out[RIGHT] = crossed(heads, owners, 0, heads.shape[1], 1, price, barred, n, shut)
+        out[RIGHT] = crossed(heads, 0, heads.shape[1], 1, price, barred, n, shut)
         return NOTHING
     quantity = min(np.int64(wanted), (heads[SHOWN, best] << RATE_BITS) // best_rate)
-    _keep(residual, before, out)
+    _keep(residual, rows, lot, fills)
     out[RIGHT] = best
-    out[FILLS] += 1
     book_at_rate(take, columns[best], residual, best_rate, quantity, lot, out)
     return PAIR
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _buyer_at_rates(
-    columns: Columns, residual: Integers, row_largest: Integers, heads: Integers, owners: Integers,
-    seller: int, price: int, wanted: int, lot: int, barred: int, shut: int, n: int, rows: Integers, before: Integers, out: Integers,
+    columns: Columns, residual: Integers, rows: Integers, heads: Integers,
+    seller: int, price: int, wanted: int, lot: int, barred: int, shut: int, n: int, fills: int, out: Integers,
 ) -> Any:  # fmt: skip
     """The purchase that brings a sale the most for one of its watts, and accepts the rate."""
-    count = _possibly_tight(residual, row_largest, lot, rows)
+    possibly = rows[NOTES]
+    count = _possibly_tight(residual, rows[LARGEST], lot, possibly)
     best, best_value, best_rate = -1, np.int64(0), np.int64(0)
     for line in range(heads.shape[1]):
         bid = heads[PRICE, line]
-        if bid == NONE or owners[line] == barred or _is_shut(line, n, shut):
+        if bid == NONE or heads[OWNER, line] == barred or _is_shut(line, n, shut):
             continue
-        rate = _rate(columns[line], columns[seller], residual, rows, count, lot, np.int64(price), bid)
+        rate = _rate(columns[line], columns[seller], residual, possibly, count, lot, np.int64(price), bid)
         if rate == 0 or np.int64(wanted) << RATE_BITS < rate:
             continue
         value = (bid << RATE_BITS) // rate
         if best < 0 or value > best_value or (value == best_value and heads[ARRIVAL, line] < heads[ARRIVAL, best]):
             best, best_value, best_rate = line, value, rate
     if best < 0:
-        out[RIGHT] = crossed(heads, owners, 0, heads.shape[1], 0, price, barred, n, shut)
+        out[RIGHT] = crossed(heads, 0, heads.shape[1], 0, price, barred, n, shut)
         return NOTHING
     quantity = min(heads[SHOWN, best], (np.int64(wanted) << RATE_BITS) // best_rate)
-    _keep(residual, before, out)
+    _keep(residual, rows, lot, fills)
     out[RIGHT] = best
-    out[FILLS] += 1
     book_at_rate(columns[best], columns[seller], residual, best_rate, quantity, lot, out)
     return PAIR
 
@@ -295,12 +332,12 @@ def rate_and_row(columns: Columns, residual: Integers, buyer: int, seller: int, 
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def crossed(heads: Integers, owners: Integers, start: int, stop: int, is_buy: int, price: int, barred: int, n: int, shut: int) -> Any:
+def crossed(heads: Integers, start: int, stop: int, is_buy: int, price: int, barred: int, n: int, shut: int) -> Any:
     """The best-priced line, then the earliest, that an order at this price crosses in plain price; -1 where none."""
     best = -1
     for line in range(start, stop):
         offered = heads[PRICE, line]
-        if offered == NONE or owners[line] == barred or _is_shut(line, n, shut) or (offered > price if is_buy else offered < price):
+        if offered == NONE or heads[OWNER, line] == barred or _is_shut(line, n, shut) or (offered > price if is_buy else offered < price):
             continue
         if best >= 0:
             leads = offered < heads[PRICE, best] if is_buy else offered > heads[PRICE, best]
@@ -311,7 +348,7 @@ def crossed(heads: Integers, owners: Integers, start: int, stop: int, is_buy: in
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def mark(
+def _mark(
     columns: Columns, before: Integers, after: Integers, row_largest: Integers, heads: Integers, lot: int, at_rates: int,
     marks: npt.NDArray[np.int8],
 ) -> Any:  # fmt: skip
@@ -348,11 +385,9 @@ def next_marked(marks: npt.NDArray[np.int8], heads: Integers, n: int, shut: int)
 
 def warm() -> None:
     """Compiles (or loads from the cache) everything here, so that no order has to wait for it."""
-    one_to_one(), seller_at_rates(), buyer_at_rates()
-    columns, residual, heads = np.ones((2, 1), dtype=np.int32), np.ones(1, dtype=np.int64), np.full((3, 2), NONE, dtype=np.int64)
-    owners, marks = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int8)
+    one_to_one(), seller_at_rates(), buyer_at_rates(), mark()
+    columns, residual, heads = np.ones((2, 1), dtype=np.int32), np.ones(1, dtype=np.int64), np.full((5, 2), NONE, dtype=np.int64)
     rate_and_row(columns, residual, 0, 1, 1)
-    crossed(heads, owners, 0, 2, 1, 1, 1, 1, 0)
-    mark(columns, residual, residual, residual, heads, 1, 1, marks)
+    crossed(heads, 0, 2, 1, 1, 1, 1, 0)
     accepts(1, 1, 1, 1)
-    next_marked(marks, heads, 1, 0)
+    next_marked(np.zeros(2, dtype=np.int8), heads, 1, 0)
