@@ -259,3 +259,4 @@ class Area:
             resting[block.account.customer] += block.intervals
         found = {name: account.open_orders for name, account in self.accounts.items()} | {OPERATOR: self.operator.open_orders}
         assert resting == found, "open orders are miscounted"
+        assert not any(resting[name] for name in self.accounts if {None, name} & self.suspended.keys()), "who is suspended has an order"

@@ -189,10 +189,12 @@ def test_all_are_suspended_at_once() -> None:
 
 def test_who_is_suspended_cannot_place_nor_replace_and_others_can() -> None:
     made = market()
+    place(made, "A0", "alice", "sell", 500, 9_000)
     suspend(made, "alice")
     assert place(made, "A1", "alice", "sell", 100, 9_000) == "rejected suspended"
     assert place(made, "B1", "bob", "sell", 100, 9_000) == "accepted B1"
     assert story(made.do(c.MassCancel(AREA, "alice", "x1"))) == "0 orders"
+    assert story(made.do(c.Replace(AREA, "alice", "r1", "A0", 300, 9_000))) == "rejected unknown_order", "what she had is cancelled"
     assert reinstate(made, "alice") == "reinstated alice for cleared"
     assert reinstate(made, "alice") == "refused not_suspended"
     assert place(made, "A2", "alice", "sell", 100, 9_000) == "accepted A2"

@@ -26,7 +26,7 @@ sides = st.sampled_from(["buy", "sell"])
 quantities = st.sampled_from([10, 20, 500, 1_000, 1_660, 1_670, 4_000])
 prices = st.sampled_from([4_000, 9_990, 10_000, 10_010])
 forces = st.sampled_from(["gate", "gate", "gate", "until", "ioc", "fok"])
-displays = st.sampled_from([0, 0, 0, 10, 500])
+displays = st.sampled_from([0, 0, 0, 10, 100, 500])
 totals = st.one_of(quantities, st.sampled_from([0, 30, 400, 990]))
 picks = st.integers(0, 30)
 starts = st.sampled_from([OPEN, NEXT])
@@ -37,12 +37,15 @@ phases = st.sampled_from(["auction", "continuous", "continuous", "frozen", "deli
 class Exchange(RuleBasedStateMachine):
     @initialize(
         matching=st.sampled_from(MATCHING), self_trade=st.sampled_from(SELF_TRADE), pricing=st.sampled_from(PRICING),
-        call_auctions=st.booleans(), pause_mct=st.sampled_from([0, 0, 15]), held_w=st.sampled_from([5_000, 5_700]),
+        call_auctions=st.booleans(), pause_mct=st.sampled_from([0, 0, 15]), requests_max=st.sampled_from([4, 10_000, 10_000]),
+        held_w=st.sampled_from([5_000, 5_700]),
     )  # fmt: skip
-    def open(self, matching: str, self_trade: str, pricing: str, call_auctions: bool, pause_mct: int, held_w: int) -> None:
+    def open(
+        self, matching: str, self_trade: str, pricing: str, call_auctions: bool, pause_mct: int, requests_max: int, held_w: int
+    ) -> None:
         self.pair, self.ids, self.sent = Pair(), 0, list[Any]()
         rules = {"matching": matching, "self_trade": self_trade, "auction_pricing": pricing, "call_auctions": call_auctions}
-        market = msgspec.structs.replace(SETTINGS, pause_mct=pause_mct, **rules)
+        market = msgspec.structs.replace(SETTINGS, pause_mct=pause_mct, requests_max=requests_max, **rules)
         rows, limits = feeder(), (held_w,) * 3
         self.pair.apply(c.OpenArea(AREA, market, terms_of(*CUSTOMERS, open_orders_max=6)))
         self.pair.apply(c.InstallRows(AREA, rows.to_bytes()))
