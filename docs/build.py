@@ -77,7 +77,6 @@ def _workplace() -> Iterator[Path]:
 
     mpl.use("Agg")
     look = STYLE | {
-        "figure.constrained_layout.use": True,
         "figure.constrained_layout.h_pad": 0.12, "figure.constrained_layout.w_pad": 0.12,
         "axes.prop_cycle": mpl.cycler(color=[BLUE, ORANGE, GREEN, VERMILION, GREY]),
     }  # fmt: skip

@@ -84,3 +84,20 @@ def test_an_error_in_a_block_names_the_line_of_the_page(page: Path) -> None:
     with pytest.raises(NameError) as raised:
         build.differences("page.md")
     assert raised.traceback[-1].lineno == 3  # counted from 0
+
+
+def test_the_command_writes_checks_and_says_what_differs(
+    page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build, "PAGES", ("page.md",))
+    page.write_text(_page(factor=8))
+    assert build.main(["--check"]) == 1
+    assert (
+        capsys.readouterr().err
+        == "page.md, block in line 4: prints something else than what stands below it\n  "
+        + "\n  ".join(["--- shown", "+++ printed", "@@ -1 +1 @@", "-42", "+48"])
+        + "\n"
+    )
+    assert build.main([]) == 0 and "\n48\n" in page.read_text()
+    assert build.main(["--check"]) == 0
+    assert build.main(["--chek"]) == 2
