@@ -71,8 +71,9 @@ def _tell(task: Task, found: Comparison, page: Path) -> None:
     for what, cells in table(found.days):
         drawn.add_row(what, *(LOOKS[cell.mark].format(cell.text) for cell in cells))
     console.print(drawn)
-    for line in (f"[bold]{headline(found.days)}[/]", temptation(found.days), *(f"- {line}" for line in verdict(found.days))):
-        console.print(line, highlight=False)
+    console.print(f"[bold]{headline(found.days)}[/]", *filter(None, [temptation(found.days)]), sep="\n", highlight=False)
+    for line in verdict(found.days):
+        console.print(f"- {line}", highlight=False)
     console.print(f"report: {page}", highlight=False)
 
 

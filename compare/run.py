@@ -49,9 +49,9 @@ class Comparison(NamedTuple):
 
 def compare(task: Task, progress: Progress) -> Comparison:
     """All days of the task, in the order of the seeds."""
-    ground = prepare(task.network, progress)
     folder = task.out / DAYS_FOLDER / _fingerprint(task)
     folder.mkdir(parents=True, exist_ok=True)
+    ground = prepare(task.network, progress)
     missing = [seed for seed in task.seeds if _read(folder, seed) is None]
     profiles = profiles_of(task.network.name, [c.id for c in task.network.customers]) if missing else None
     if missing:
@@ -79,8 +79,10 @@ def _live(task: Task, ground: Ground, profiles: Profiles | None, seeds: Sequence
 
 
 def _employ(network: Network, ground: Ground, profiles: Profiles | None, intervals: int) -> None:
+    """A worker's first quarter hour counts for nothing: it compiles."""
     global _at_work
     _at_work = Prepared(ground, Physics(network)), profiles, intervals
+    _at_work[0].day(draw(network, 0, profiles, 1))
 
 
 def _day(seed: int) -> Scored:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 WMIN_PER_KWH = 60_000
 MCT_PER_EUR = 100_000
 CONFIDENCE = 0.95
+DIGITS = 9
 
 
 class Corners(msgspec.Struct, frozen=True):
@@ -103,6 +104,11 @@ class Mean(NamedTuple):
         """Whether the interval leaves zero out."""
         return self.half is not None and abs(self.mean) > self.half
 
+    @property
+    def is_zero(self) -> bool:
+        """On every day."""
+        return self.mean == 0 and not self.half
+
 
 class Metric(NamedTuple):
     """A figure of a score. `better` is +1 where more is better, -1 where less is."""
@@ -117,10 +123,10 @@ class Metric(NamedTuple):
 METRICS = (
     Metric("minutes_broken", "time with a broken limit", "min", -1, lambda one: one.minutes_broken),
     Metric("quarters_broken", "quarter hours broken on average power", "", -1, lambda one: one.quarters_broken),
-    Metric("excess_pu", "worst voltage beyond its limit", "% of nominal", -1, lambda one: 100 * one.excess_pu),
+    Metric("excess_pu", "worst voltage excess", "% of nominal", -1, lambda one: 100 * one.excess_pu),
     Metric("overload", "worst overload", "% of rating", -1, lambda one: 100 * one.overload),
     Metric("above_kvah", "energy above ratings", "kVAh", -1, lambda one: one.above_kvah),
-    Metric("outside_kwh", "energy of homes out of the voltage range", "kWh", -1, lambda one: one.outside_kwh),
+    Metric("outside_kwh", "energy out of the voltage range", "kWh", -1, lambda one: one.outside_kwh),
     Metric("smallest_share", "smallest served share", "%", 1, lambda one: 100 * one.smallest_share),
     Metric("jain", "Jain's index of served shares", "", 1, lambda one: one.jain),
     Metric("curtailed_kwh", "sun curtailed", "kWh", -1, lambda one: one.curtailed_kwh),
@@ -149,9 +155,9 @@ def over_days(days: Sequence[Scored], paradigm: str, metric: Metric) -> Mean:
 
 
 def difference(days: Sequence[Scored], one: str, other: str, metric: Metric) -> Mean:
-    """one - other, paired by day."""
+    """one - other, paired by day; what is left of rounding is nothing."""
     pairs = zip(values(days, one, metric), values(days, other, metric), strict=True)
-    return mean([mine - theirs for mine, theirs in pairs])
+    return mean([round(mine - theirs, DIGITS) for mine, theirs in pairs])
 
 
 def values(days: Sequence[Scored], paradigm: str, metric: Metric) -> list[float]:

@@ -18,6 +18,7 @@ COMPARED = ("curtailed_kwh", "unserved_kwh", "car_missing_kwh", "welfare_eur", "
 RIVALS = ("doe", "equal", "5kw", "anm")
 BROKEN, WELFARE = BY_KEY["minutes_broken"], BY_KEY["welfare_eur"]
 SECURITY = ("minutes_broken", "quarters_broken", "excess_pu", "overload", "above_kvah", "outside_kwh")
+TO_THE_CENT_BELOW = 100  # EUR
 CARRIED = "On these days the network would have carried all that homes wanted: every limit beyond the connections only cost them."
 
 
@@ -44,6 +45,8 @@ def ranked(days: Sequence[Scored]) -> list[str]:
 def headline(days: Sequence[Scored]) -> str:
     """The finding in one line: what serves homes best without breaking a limit, and what comes next."""
     order = ranked(days)
+    if not any(values(days, "rating", BROKEN)):
+        return "The network would have carried all that homes wanted: no limit was needed"
     if not keeps(days, order[0]):
         return "Every paradigm breaks a limit"
     first, *others = [name for name in order if keeps(days, name)]
@@ -65,7 +68,8 @@ def temptation(days: Sequence[Scored]) -> str:
 
 
 def _eur(days: Sequence[Scored], paradigm: str) -> str:
-    return f"{over_days(days, paradigm, WELFARE).mean:,.0f} EUR"
+    mean = over_days(days, paradigm, WELFARE).mean
+    return f"{mean:,.{0 if mean >= TO_THE_CENT_BELOW else 2}f} EUR"
 
 
 def verdict(days: Sequence[Scored]) -> list[str]:
@@ -107,14 +111,16 @@ def _promises(days: Sequence[Scored]) -> list[str]:
 
 
 def _against(days: Sequence[Scored], rival: str) -> list[str]:
-    """The market beside one rival, metric by metric: three groups, each a sentence where there is any."""
+    """The market beside one rival, metric by metric: four groups, each a sentence where there is any."""
     gaps = [(BY_KEY[key], difference(days, MARKET, rival, BY_KEY[key])) for key in COMPARED]
     wins = [_phrase(metric, gap) for metric, gap in gaps if gap.is_certain and gap.mean * metric.better > 0]
     loses = [_phrase(metric, gap) for metric, gap in gaps if gap.is_certain and gap.mean * metric.better < 0]
-    unknown = [_phrase(metric, gap) for metric, gap in gaps if not gap.is_certain]
+    same = [metric.words for metric, gap in gaps if gap.is_zero]
+    unknown = [_phrase(metric, gap) for metric, gap in gaps if not gap.is_certain and not gap.is_zero]
     words = NAMES[rival]
     found = [f"The market beats {words} on {'; '.join(wins)}."] if wins else []
     found += [f"The market does not win against {words} on {'; '.join(loses)}."] if loses else []
+    found += [f"The market and {words} are the same on {'; '.join(same)}."] if same else []
     found += [f"Against {words} {_days(days)} cannot tell: {'; '.join(unknown)}."] if unknown else []
     theirs, ours = (over_days(days, name, BROKEN) for name in (rival, MARKET))
     is_insecure = theirs.mean > ours.mean and len(wins) < len(gaps)
@@ -140,7 +146,7 @@ def _cost(days: Sequence[Scored]) -> list[str]:
 def told(value: Mean, signed: bool = False) -> str:
     """With its interval, rounded to what can be read."""
     digits = 0 if abs(value.mean) >= 100 else 1 if abs(value.mean) >= 10 else 2 if abs(value.mean) >= 2 else 3
-    if value.mean == 0 and not value.half:
+    if value.is_zero:
         return "0"
     figure = f"{value.mean:{'+' if signed else ''},.{digits}f}"
     return figure if value.half is None else f"{figure} ± {value.half:,.{digits}f}"
@@ -168,7 +174,7 @@ def _best(days: Sequence[Scored], metric: Metric) -> list[str]:
         return []
     first = max(among, key=lambda name: metric.better * means[name])
     gaps = {name: difference(days, name, first, metric) for name in among}
-    return [name for name, gap in gaps.items() if gap.mean == 0 or (gap.half is not None and not gap.is_certain)]
+    return [name for name, gap in gaps.items() if gap.is_zero or (gap.half is not None and not gap.is_certain)]
 
 
 def _promised(days: Sequence[Scored], order: Sequence[str]) -> tuple[str, list[Cell]]:

@@ -182,13 +182,10 @@ def planted(paradigm: str, welfare: float, broken: int = 0) -> Score:
 
 
 def planted_days(market: tuple[float, ...], broken: int = 0) -> list[Scored]:
-    others = [name for name in NAMES if name != "market"]
-    return [
-        Scored(
-            seed, f"seed {seed}", (*(planted(name, 100.0, broken if name == "anm" else 0) for name in others), planted("market", welfare))
-        )
-        for seed, welfare in enumerate(market)
-    ]
+    """Welfare of 100 for all but the market; limits are broken without any limits, and by curtailment where it is said."""
+    minutes = {"rating": 90, "anm": broken}
+    others = [planted(name, 100.0, minutes.get(name, 0)) for name in NAMES if name != "market"]
+    return [Scored(seed, f"seed {seed}", (*others, planted("market", welfare))) for seed, welfare in enumerate(market)]
 
 
 def test_an_interval_is_students() -> None:
@@ -235,36 +232,49 @@ def test_the_table_has_a_row_per_metric_and_one_of_promises() -> None:
 def test_who_keeps_the_limits_comes_first_and_only_they_can_be_best() -> None:
     days = planted_days((110.0, 111.0, 112.0), broken=30)
     order, rows = ranked(days), dict(table(days))
-    assert (order[0], order[-1]) == ("market", "anm")
+    assert order == ["market", "5kw", "equal", "doe", "anm", "rating"]
     assert [cell.mark for cell in rows["welfare, EUR"]] == ["best", "", "", "", "", ""]
-    assert [cell.mark for cell in rows["time with a broken limit, min"]] == ["", "", "", "", "", "broken"]
+    assert [cell.mark for cell in rows["time with a broken limit, min"]] == ["", "", "", "", "broken", "broken"]
     assert [cell.mark for cell in rows["sun curtailed, kWh"]] == [""] * len(NAMES)
 
 
 def test_what_days_cannot_tell_from_the_best_is_best_too() -> None:
     """100 everywhere against 90, 110 and 100.5: a difference of 0.2 with an interval of about 25."""
     rows = dict(table(planted_days((90.0, 110.0, 100.5))))
-    assert [cell.mark for cell in rows["welfare, EUR"]] == ["best"] * len(NAMES)
+    assert [cell.mark for cell in rows["welfare, EUR"]] == ["best"] * 5 + [""]
 
 
 @pytest.mark.parametrize(
     ("market", "said"),
     [
-        ((110.0, 111.0, 112.0), "Every limit kept, and most for the homes: market, 111 EUR a day; next: no limits, 100 EUR"),
-        ((90.0, 110.0, 100.5), "market, 100 EUR a day; next: no limits, 100 EUR, which 3 days cannot tell apart"),
+        ((110.0, 111.0, 112.0), "Every limit kept, and most for the homes: market, 111 EUR a day; next: 5 kW for ever, 100 EUR"),
+        ((90.0, 110.0, 100.5), "market, 100 EUR a day; next: 5 kW for ever, 100 EUR, which 3 days cannot tell apart"),
     ],
 )
 def test_the_headline_is_the_finding(market: tuple[float, ...], said: str) -> None:
     assert headline(planted_days(market)).endswith(said)
 
 
+def changed(days: list[Scored], paradigm: str, **figures: float) -> list[Scored]:
+    scores = ([msgspec.structs.replace(one, **figures) if one.paradigm == paradigm else one for one in day.scores] for day in days)
+    return [msgspec.structs.replace(day, scores=tuple(after)) for day, after in zip(days, scores, strict=True)]
+
+
+def test_where_the_network_carries_everything_no_limit_was_needed() -> None:
+    days = changed(planted_days((90.0, 91.0)), "rating", minutes_broken=0)
+    assert headline(days) == "The network would have carried all that homes wanted: no limit was needed"
+
+
 def test_what_would_serve_better_by_breaking_limits_is_named() -> None:
-    assert temptation(planted_days((90.0, 91.0, 89.0))) == ""
-    others = [msgspec.structs.replace(score, minutes_broken=0) for score in planted_days((90.0,))[0].scores]
-    tempted = [
-        msgspec.structs.replace(score, welfare_eur=120.0, minutes_broken=7) if score.paradigm == "anm" else score for score in others
-    ]
-    assert temptation([Scored(1, "seed 1", tuple(tempted))]) == "More, but with broken limits: curtailment 120 EUR (7 minutes a day)."
+    days = planted_days((90.0, 91.0, 89.0))
+    assert temptation(days) == ""
+    days = changed(days, "anm", welfare_eur=120.0, minutes_broken=7)
+    assert temptation(days) == "More, but with broken limits: curtailment 120 EUR (7 minutes a day)."
+
+
+def test_what_is_the_same_on_every_day_is_said_to_be() -> None:
+    lines = verdict(planted_days((110.0, 111.0, 112.0)))
+    assert any(line.startswith("The market and envelopes are the same on sun curtailed; demand unserved;") for line in lines)
 
 
 def test_a_score_survives_its_file() -> None:
