@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from benchmarks import scale
+from benchmarks.scale import Found, slope
+from benchmarks.scale_page import BEGIN, END, write
+from benchmarks.scale_steps import Point, alone
 from envelopes import job
 from envelopes.forecasts import AreaSource, Forecast, Key
 from envelopes.job import Store, pieces, run
@@ -77,3 +83,57 @@ def test_areas_alike_fail_alike_and_each_keeps_its_own_last_envelopes(twins: lis
     too_much = {Key(area, 0): (Forecast(lamps, -900_000, 0),) for area in ("one", "two")}
     one, two = run(pieces(twins, too_much, STARTS[:1], store), threads, store)
     assert (one.keeps, one.export_w, two.keeps, two.export_w) == ("last", before.export_w, "failsafe", ())
+
+
+# --- the benchmark ------------------------------------------------------------------------------------------------
+
+
+def made(line: str, exponent: float) -> list[Point]:
+    return [Point(line, n, n**exponent, 2 * n**exponent, 10.0 * n, more={"rows": n, "areas": 1, "intervals": 4}) for n in (10, 100, 1_000)]
+
+
+@pytest.fixture
+def found() -> Found:
+    stopped = Point("programs", 1_000, 60.0, 60.0, 0.0, stopped=True)
+    return Found({"processor": "abacus", "cores": "2", "python": "3"}, "0.1", [*made("rows", 2.0), *made("exchange", 1.0), stopped])
+
+
+def test_a_slope_is_the_exponent_whatever_the_size_of_the_steps(found: Found) -> None:
+    fit = slope(found.of("rows"))
+    assert fit is not None
+    assert fit == pytest.approx((2.0, 1.0, 2.0, 1.0))
+    assert slope(found.of("programs")) is None, "what was stopped says nothing about growth"
+
+
+def test_the_page_keeps_its_words_and_gets_figures_and_a_picture(found: Found, tmp_path: Path) -> None:
+    page = tmp_path / "scale.md"
+    page.write_text(f"before\n{BEGIN}old\n{END}after\n")
+    write(found, page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| 1,000 | 1,000 | 2,000,000 s, 9.8 GB | | stopped after 60 s |" in text.replace("|  |", "| |")
+    picture = (tmp_path / "pictures" / "scale.svg").read_text()
+    assert "rows, once" in picture
+    assert len(picture) < 100_000
+
+
+def test_every_step_measures_a_small_street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    part = street(tmp_path / "3.json")
+    monkeypatch.setattr(scale, "alone", lambda _cap_s, step, *arguments: step(*arguments))
+    monkeypatch.setattr(scale.steps, "parts", lambda _folder, _wanted: {3: part})
+    monkeypatch.setattr("envelopes.pools.processes", lambda _workers: threads)
+    monkeypatch.setattr(scale, "AREAS_QUICK", (6,))
+    assert scale.main(["--quick", "--json", "--out", str(tmp_path)]) == 0
+    points = {one["line"]: one for one in json.loads(capsys.readouterr().out)["found"]["points"]}
+    assert set(points) == {"rows", "allocation", "programs", "exchange", "day", "alike", "apart"}
+    assert (points["day"]["more"]["solved"], points["day"]["more"]["outcomes"]) == (4, 96)
+    assert (points["alike"]["more"]["solved"], points["alike"]["more"]["outcomes"]) == (4, 192)
+    assert (points["apart"]["more"]["solved"], points["apart"]["more"]["outcomes"]) == (2, 192)
+    monkeypatch.setattr(scale, "alone", lambda _cap_s, step, *arguments: {3: part} if step is scale.steps.parts else pytest.fail("again"))
+    assert scale.main(["--quick", "--json", "--out", str(tmp_path)]) == 0
+
+
+def test_a_step_that_takes_too_long_is_stopped() -> None:
+    assert alone(0.01, time.sleep, 60) is None
