@@ -253,6 +253,7 @@ def _fill_transformer(row: Any, branch: Branch, network: Network) -> None:
     row["u2"], row["u1"], row["sn"] = low, branch.ratio * low, sn
     row["uk"], row["pk"] = abs(branch.z1_ohm) / base, branch.z1_ohm.real / base * sn
     row["i0"], row["p0"] = abs(branch.y1_siemens) * base, branch.y1_siemens.real * low**2
+    row["i0_zero_sequence"], row["p0_zero_sequence"] = abs(branch.y0_siemens) * base, branch.y0_siemens.real * low**2
     row["winding_from"] = WindingType.delta if branch.zero_path == "to_ground" else WindingType.wye_n
     row["winding_to"] = WindingType.wye_n
     # power-grid-model has no zero-sequence leakage of its own: what it differs by stands in the star point, a third of it

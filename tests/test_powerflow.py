@@ -128,9 +128,18 @@ def _second_line(net: Any) -> None:
     pp.create_asymmetric_load(net, bus, p_b_mw=0.001, name="far")
 
 
-@pytest.mark.parametrize("feature", [_three_phase_home, _cable_charging, _second_line])
+def _station(net: Any) -> None:
+    """Iron losses are those of the positive sequence alone."""
+    grid = pp.create_bus(net, vn_kv=20.0)
+    pp.create_transformer(
+        net, grid, 0, "0.25 MVA 20/0.4 kV", vk0_percent=6.0, vkr0_percent=1.44, mag0_percent=100, mag0_rx=0, si0_hv_partial=0.9
+    )
+    net.ext_grid["bus"] = grid
+
+
+@pytest.mark.parametrize("feature", [_three_phase_home, _cable_charging, _second_line, _station])
 def test_the_two_engines_agree_on(feature: Any) -> None:
-    """three-phase customers, cable charging, meshes"""
+    """three-phase customers, cable charging, meshes, a transformer with iron losses"""
     net = grids.three_phase_line()
     feature(net)
     network = load(net)
