@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench test-long clean
+.PHONY: demo test check bench docs test-long clean
 
 demo: .venv/.installed
 	$(BIN)/limex demo $(ARGS)
@@ -18,6 +18,10 @@ check: .venv/.installed-dev
 bench: .venv/.installed
 	$(BIN)/limex bench $(ARGS)
 
+# Runs the pages whose code is run, and writes what their blocks print and draw.
+docs: .venv/.installed
+	$(BIN)/python docs/build.py
+
 # Slow suites, several hours: 20 demos, a million trades on nine networks attacked in AC, what the rows leave on the table, welfare
 # beside HiGHS, the cascade from TSO to home in whole-network AC, four paradigms over 20 days, a million fuzzed payloads, ten million
 # commands raced against the naive model, mutants, a thousand kills, a week of market time, the closed form against OSQP, the power
@@ -30,6 +34,7 @@ test-long: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.welfare
 	$(BIN)/python -m benchmarks.allocation
 	$(BIN)/python -m benchmarks.cascade --samples 100000
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/limex compare --days 20 --out comparison
 	$(BIN)/python -m benchmarks.reference --trades 100000
 	$(BIN)/python -m benchmarks.validation
