@@ -136,16 +136,17 @@ class Lines:
     def add(self, order: Order) -> None:
         """Into its line, by its price and its arrival."""
         line = order.line
-        entry = (line.sign * order.price_mct, order.arrival, order)
-        insort(line.entries, entry)
-        if line.entries[0] is entry:
+        entries, entry = line.entries, (line.sign * order.price_mct, order.arrival, order)
+        insort(entries, entry)
+        if entries[0] is entry:
             self.show(line)
 
     def remove(self, order: Order) -> None:
         line = order.line
-        place = bisect_left(line.entries, (line.sign * order.price_mct, order.arrival))
-        assert line.entries[place][2] is order
-        del line.entries[place]
+        entries = line.entries
+        place = bisect_left(entries, (line.sign * order.price_mct, order.arrival))
+        assert entries[place][2] is order
+        del entries[place]
         if place == 0:
             self.show(line)
 

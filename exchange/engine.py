@@ -26,7 +26,7 @@ from exchange.commands import (
     Side,
     Sweep,
 )  # fmt: skip
-from exchange.events import Answer, CancelCause, Cancelled, Event, MassCancelled, Rejected, Repeated, Replaced
+from exchange.events import Answer, CancelCause, Event, MassCancelled, Rejected, Repeated, Replaced
 from exchange.market import DIRECTIONS, Area, Interval
 from exchange.receipts import Account, Receipt, accepted
 from exchange.rejects import Reason
@@ -76,7 +76,8 @@ class Engine:
         if refusal is not None:
             return self._decline(interval, account, command, refusal, events)
         sequence = self.sequence + 1
-        line = (interval.buys if command.side == "buy" else interval.sells).lines[right]
+        is_buy = command.side == "buy"
+        line = (interval.buys if is_buy else interval.sells).lines[right]
         order = Order(
             account, command.request_id, line, right, command.quantity_w, command.quantity_w, command.price_mct, command.until_ms, sequence,
             command.display_w, command.intervals,
@@ -85,7 +86,7 @@ class Engine:
         interval.remember(account, Receipt(command, None, order))
         interval.requests[account.position] += 1
         for each in intervals:
-            (each.ledger.wanted_w if command.side == "buy" else each.ledger.offered_w)[right] += command.quantity_w
+            (each.ledger.wanted_w if is_buy else each.ledger.offered_w)[right] += command.quantity_w
         if command.intervals > 1:
             self._place_block(area, order, command, events)
         else:
@@ -96,8 +97,8 @@ class Engine:
 
     def _intervals_of(self, area: Area, command: Place) -> list[Interval] | None:
         """The intervals that an order is for; None where one of them is not open. Nonsense counts are left to the guards."""
-        count = command.intervals if 0 < command.intervals <= guards.INTERVALS_MAX else 1
-        if count == 1:
+        count = command.intervals
+        if count == 1 or not 0 < count <= guards.INTERVALS_MAX:
             interval = area.intervals.get(command.interval_ms)
             return None if interval is None else [interval]
         length = area.settings.interval_ms
@@ -112,7 +113,8 @@ class Engine:
         else:
             if proposal is None or not proposals.sweep(self, area, interval, proposal, order, events):
                 matching.meet(self, area, interval, order, command.time_in_force, events)
-            self.after(area, [interval], events)
+            if interval.is_marked or area.blocks:
+                self.after(area, [interval], events)
 
     def _place_block(self, area: Area, block: Order, command: Place, events: list[Event]) -> None:
         block.is_live = True
@@ -133,7 +135,7 @@ class Engine:
             return self._decline(interval, account, command, refusal, events)
         if command.quantity_w < traded + area.settings.lot_w:
             self._take_out(interval, order)
-            events.append(self._cancelled(order, "replace", command.request_id, events))
+            matching.tell_cancelled(order, order.open_w, "replace", command.request_id, self.sequence, events)
         else:
             self._amend(command, area, interval, order, traded, events)
         return self._remember(interval, account, command, cast(Answer, events[0]))
@@ -175,7 +177,7 @@ class Engine:
             self.cancel_blocks(area, [order], "request", command.request_id, events)
         else:
             self._take_out(interval, order)
-            events.append(self._cancelled(order, "request", command.request_id, events))
+            matching.tell_cancelled(order, order.open_w, "request", command.request_id, self.sequence, events)
         return self._remember(interval, account, command, cast(Answer, events[0]))
 
     def _mass_cancel(self, command: MassCancel, events: list[Event]) -> None:
@@ -268,13 +270,10 @@ class Engine:
         interval.take_out(order)
         matching.release(interval.ledger, order, order.open_w)
 
-    def _cancelled(self, order: Order, cause: CancelCause, request_id: str, events: list[Event]) -> Cancelled:
-        return matching.cancelled(order, order.open_w, cause, request_id, self.sequence + len(events) + 1)
-
     def cancel_all(self, interval: Interval, orders: Iterable[Order], cause: CancelCause, request_id: str, events: list[Event]) -> None:
         for order in list(orders):
             self._take_out(interval, order)
-            events.append(self._cancelled(order, cause, request_id, events))
+            matching.tell_cancelled(order, order.open_w, cause, request_id, self.sequence, events)
 
     def cancel_blocks(self, area: Area, orders: Iterable[Order], cause: CancelCause, request_id: str, events: list[Event]) -> None:
         for block in list(orders):
@@ -283,7 +282,7 @@ class Engine:
             block.is_live = False
             for start_ms in area.spanned(block):
                 matching.release(area.intervals[start_ms].ledger, block, block.open_w)
-            events.append(self._cancelled(block, cause, request_id, events))
+            matching.tell_cancelled(block, block.open_w, cause, request_id, self.sequence, events)
 
     def forget_interval(self, area: str, interval_ms: int) -> None:
         """Halts and expiries of an interval that is retired."""

@@ -93,8 +93,13 @@ class Ledger:
 
     def trade(self, buyer: int, bought_w: int, seller: int, sold_w: int) -> None:
         """A fill of a purchase and an offer: `receive` and `give` in one."""
-        self.receive(buyer, bought_w)
-        self.give(seller, sold_w)
+        holding_w = self.holding_w
+        self.wanted_w[buyer] -= bought_w
+        holding_w[buyer] += bought_w
+        self.bought_w[buyer] += bought_w
+        self.offered_w[seller] -= sold_w
+        holding_w[seller] -= sold_w
+        self.sold_w[seller] += sold_w
 
     def raise_(self, right: int, quantity_w: int) -> None:
         """The operator gives more, for nothing."""

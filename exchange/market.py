@@ -128,14 +128,16 @@ class Interval:
         """Into its line: last in its price, or with the arrival that it had."""
         if arrival is None:
             arrival = self.arrivals = self.arrivals + 1
-        order.arrival, order.shown_w, order.is_live = arrival, order.shown_w or order.next_shown_w(), True
-        self.side(order.line.side).add(order)
+        order.arrival, order.is_live = arrival, True
+        if not order.shown_w:
+            order.shown_w = order.next_shown_w()
+        (self.buys if order.line.side == "buy" else self.sells).add(order)
         order.account.open_orders += 1
         self.version += 1
 
     def take_out(self, order: Order) -> None:
         """Out of its line; its reservation stays."""
-        self.side(order.line.side).remove(order)
+        (self.buys if order.line.side == "buy" else self.sells).remove(order)
         order.account.open_orders -= 1
         order.is_live, order.shown_w = False, 0
 

@@ -153,10 +153,9 @@ def _walk_at_rates(area: Area, interval: Interval, taker: Order, shut: int, undo
 def _fill(area: Area, interval: Interval, taker: Order, maker: Order, bought_w: int, sold_w: int, undo: Undo | None) -> Fill:
     if undo is not None:
         undo.keep(maker)
-    is_buy = taker.line.side == "buy"
-    taker.open_w -= bought_w if is_buy else sold_w
-    open_w, shown_w, remainder_w, refilled_w = consume(area, interval, maker, sold_w if is_buy else bought_w)
-    return Fill(maker, bought_w, sold_w, taker.open_w, open_w, shown_w, remainder_w, refilled_w)
+    taken_w, given_w = (bought_w, sold_w) if taker.line.side == "buy" else (sold_w, bought_w)
+    taker.open_w = left_w = taker.open_w - taken_w
+    return Fill(maker, bought_w, sold_w, left_w, *consume(area, interval, maker, given_w))
 
 
 def consume(area: Area, interval: Interval, order: Order, watts: int) -> tuple[int, int, int, int]:
@@ -249,7 +248,7 @@ def tell_after(area: Area, interval: Interval, order: Order, remainder_w: int, r
     """What becomes of a resting order after a fill: a remainder that goes, or a next part that is shown."""
     if remainder_w:
         release(interval.ledger, order, remainder_w)
-        events.append(cancelled(order, remainder_w, "remainder", "", base + len(events) + 1))
+        tell_cancelled(order, remainder_w, "remainder", "", base, events)
     elif refilled_w:
         line = order.line
         shown = Shown(
@@ -263,20 +262,13 @@ def release(ledger: Ledger, order: Order, watts: int) -> None:
     (ledger.wanted_w if order.line.side == "buy" else ledger.offered_w)[order.right] -= watts
 
 
-def cancelled(order: Order, quantity_w: int, cause: CancelCause, request_id: str, sequence: int) -> Cancelled:
+def tell_cancelled(order: Order, quantity_w: int, cause: CancelCause, request_id: str, base: int, events: list[Event]) -> None:
     line = order.line
-    return Cancelled(
-        sequence,
-        line.area,
-        order.account.customer,
-        request_id,
-        order.order_id,
-        line.interval_ms,
-        line.direction,
-        line.side,
-        quantity_w,
-        cause,
-    )
+    cancelled = Cancelled(
+        base + len(events) + 1, line.area, order.account.customer, request_id, order.order_id, line.interval_ms, line.direction, line.side,
+        quantity_w, cause,
+    )  # fmt: skip
+    events.append(cancelled)
 
 
 # --- an order comes, or is woken ----------------------------------------------------------------------------------
@@ -319,7 +311,7 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
 
 def end(interval: Interval, order: Order, cause: CancelCause, base: int, events: list[Event]) -> None:
     release(interval.ledger, order, order.open_w)
-    events.append(cancelled(order, order.open_w, cause, "", base + len(events) + 1))
+    tell_cancelled(order, order.open_w, cause, "", base, events)
 
 
 def pause(area: Area, interval: Interval, base: int, events: list[Event]) -> None:

@@ -34,10 +34,11 @@ class Receipt(msgspec.Struct, eq=False, gc=False):
 
 def accepted(command: Place, sequence: int) -> Accepted:
     """The answer to a Place that is taken in."""
-    shown_w = 0 if command.intervals > 1 else min(command.display_w or command.quantity_w, command.quantity_w)
+    quantity_w, intervals = command.quantity_w, command.intervals
+    shown_w = 0 if intervals > 1 else min(command.display_w, quantity_w) if command.display_w else quantity_w
     return Accepted(
         sequence, command.area, command.customer, command.request_id, command.interval_ms, command.direction, command.side,
-        command.quantity_w, command.price_mct, shown_w, command.intervals,
+        quantity_w, command.price_mct, shown_w, intervals,
     )  # fmt: skip
 
 
