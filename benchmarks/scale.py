@@ -108,7 +108,7 @@ def measure(found: Found, todo: Sequence[Step], file: Path, tell: Callable[[str,
             continue
         tell(f"{step.customers:,}: {LINES[step.line]}", number / len(todo))
         point = alone(step.cap_s, step.act, *step.arguments)
-        found.points.append(point or Point(step.line, step.customers, step.cap_s, step.cap_s, 0.0, stopped=True))
+        found.points.append(point or Point(step.line, step.customers, 0.0, step.cap_s, 0.0, stopped=True))
         file.write_bytes(msgspec.json.encode(found))
 
 
@@ -142,8 +142,8 @@ def times_faster(found: Found, programs: Point) -> float:
     """Water beside HiGHS in one process; at least so many times where HiGHS was stopped."""
     if not programs.stopped:
         return programs.more["times"]
-    water = next((one.wall_s for one in found.of("allocation") if one.customers == programs.customers), math.inf)
-    return programs.wall_s / water
+    water = next((one.cpu_s for one in found.of("allocation") if one.customers == programs.customers), math.inf)
+    return programs.cpu_s / water
 
 
 def tables(found: Found) -> list[Table]:
@@ -153,8 +153,8 @@ def tables(found: Found) -> list[Table]:
     for _, points in groupby((one for line in LINES for one in found.of(line)), key=lambda one: one.line):
         for one in points:
             more = ", ".join(f"{name} {value:,.4g}" for name, value in one.more.items())
-            took = f"> {one.wall_s:.0f}" if one.stopped else f"{one.wall_s:,.4g}"
-            shown.add_row(LINES[one.line], f"{one.customers:,}", took, f"{one.cpu_s:,.4g}", f"{one.peak_mb:,.0f}", more)
+            wall_s, cpu_s = ("", f"> {one.cpu_s:.0f}") if one.stopped else (f"{one.wall_s:,.4g}", f"{one.cpu_s:,.4g}")
+            shown.add_row(LINES[one.line], f"{one.customers:,}", wall_s, cpu_s, f"{one.peak_mb:,.0f}", more)
         shown.add_section()
     slopes = Table(title="Slopes: b of a n^b", title_justify="left")
     for number, heading in enumerate(("what", "time", "time, last step", "memory", "memory, last step")):

@@ -27,7 +27,7 @@ def write_parts(folder: Path, wanted: list[int]) -> dict[int, Path]:
     """A file for each wanted number of customers, by the number that the part nearest to it has."""
     from riskcheck import catalogue
 
-    net = catalogue.make(NETWORK)
+    net: Any = catalogue.make(NETWORK)
     _add_passives(net)
     areas = _areas(net)
     sizes = list(accumulate(int((net.load.bus.isin(area) & ~net.load.passive).sum()) for area in areas))

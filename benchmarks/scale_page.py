@@ -55,7 +55,7 @@ def _real(found: Found, rows: Point) -> str:
 
 def _programs(found: Found, one: Point) -> list[str]:
     times = f"{times_faster(found, one):,.0f}"
-    return [f"stopped after {_s(one.wall_s)}", f"over {times}"] if one.stopped else [_cost(one), times]
+    return [f"stopped after {_s(one.cpu_s)}", f"over {times}"] if one.stopped else [_cost(one), times]
 
 
 def _area(one: Point) -> str:

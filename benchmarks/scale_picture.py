@@ -69,8 +69,8 @@ def _slope(axes: Axes, points: list[Point], done: list[tuple[int, float]], colou
 def _stopped(axes: Axes, points: list[Point], colour: str) -> None:
     """An arrow upwards from where HiGHS was stopped."""
     for one in points:
-        axes.annotate("", (one.customers, 3 * one.wall_s), (one.customers, one.wall_s), arrowprops={"arrowstyle": "->", "color": colour})
-        axes.plot([one.customers], [one.wall_s], color=colour, marker="s", markersize=4, markerfacecolor="white")
+        axes.annotate("", (one.customers, 3 * one.cpu_s), (one.customers, one.cpu_s), arrowprops={"arrowstyle": "->", "color": colour})
+        axes.plot([one.customers], [one.cpu_s], color=colour, marker="s", markersize=4, markerfacecolor="white")
 
 
 def _ruler(axes: Axes) -> None:

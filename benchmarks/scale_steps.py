@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ LOOK_S = 0.1
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One step at one size. `stopped`: it was not done when it had taken `wall_s`."""
+    """One step at one size. `stopped`: it was not done when its process had taken `cpu_s`."""
 
     line: str
     customers: int
@@ -145,8 +145,8 @@ def _kept(part: Path) -> tuple[Any, Any, Any]:
 # --- measuring ----------------------------------------------------------------------------------------------------
 
 
-def point(line: str, customers: int, figures: dict[str, float], more: dict[str, float] | None = None) -> Point:
-    return Point(line, customers, figures["wall_s"], figures["cpu_s"], figures["peak_mb"], more=more or {})
+def point(line: str, customers: int, figures: dict[str, float], more: Mapping[str, float] | None = None) -> Point:
+    return Point(line, customers, figures["wall_s"], figures["cpu_s"], figures["peak_mb"], more=dict(more or {}))
 
 
 @contextmanager
@@ -204,15 +204,13 @@ def _own_mb(pid: int) -> float:
 
 
 def alone(cap_s: float, step: Callable[..., Any], *arguments: Any) -> Any:
-    """The step's answer, from a process of its own; None where it took longer. Raises RuntimeError where it failed."""
+    """The step's answer, from a process of its own; None where that took so many processor seconds. Raises RuntimeError where it failed."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(there, step, arguments))
+    process = context.Process(target=_answer, args=(there, cap_s, step, arguments))
     process.start()
     there.close()
     try:
-        if not here.poll(cap_s):
-            return None
         return here.recv()
     except EOFError as error:
         raise RuntimeError(f"{step.__name__} failed; what it said stands above") from error
@@ -221,5 +219,12 @@ def alone(cap_s: float, step: Callable[..., Any], *arguments: Any) -> Any:
         process.join()
 
 
-def _answer(there: Connection, step: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _answer(there: Connection, cap_s: float, step: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_give_up, args=(there, cap_s), daemon=True).start()
     there.send(step(*arguments))
+
+
+def _give_up(there: Connection, cap_s: float) -> None:
+    while time.process_time() < cap_s:
+        time.sleep(LOOK_S)
+    there.send(None)

@@ -94,7 +94,7 @@ def made(line: str, exponent: float) -> list[Point]:
 
 @pytest.fixture
 def found() -> Found:
-    stopped = Point("programs", 1_000, 60.0, 60.0, 0.0, stopped=True)
+    stopped = Point("programs", 1_000, 0.0, 60.0, 0.0, stopped=True)
     return Found({"processor": "abacus", "cores": "2", "python": "3"}, "0.1", [*made("rows", 2.0), *made("exchange", 1.0), stopped])
 
 
