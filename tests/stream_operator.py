@@ -29,7 +29,7 @@ class OperatorStream:
     def _operator_mix(self) -> list[tuple[Draw, float]]:
         return [
             (self.advance, 3), (self.open_interval, 1), (self.close_gate, 0.5), (self.retire, 3), (self.enter_phase, 2),
-            (self.uncross, 5), (self.halt, 0.4), (self.resume, 4), (self.suspend, 0.1), (self.reinstate, 1), (self.amend_terms, 0.3),
+            (self.uncross, 5), (self.halt, 0.4), (self.resume, 4), (self.suspend, 0.15), (self.reinstate, 1), (self.amend_terms, 0.3),
             (self.amend_settings, 0.1), (self.withhold, 1.5), (self.release, 1.2), (self.operator_errs, 4), (self.install_rows, 1),
             (self.change_rows, 1.2),
         ]  # fmt: skip
@@ -143,8 +143,10 @@ class OperatorStream:
         return c.Resume(area, start, "calm", direction)  # type: ignore[arg-type]
 
     def suspend(self) -> c.Suspend:
+        """Rather somebody with a block order."""
         area = self._area()
-        return c.Suspend(area.name, self.random.choice((None, *(term.customer for term in area.terms))), "unpaid")
+        waiting = [area.name_of(block) for block in area.blocks] * 2
+        return c.Suspend(area.name, self.random.choice((None, *(term.customer for term in area.terms), *waiting)), "unpaid")
 
     def reinstate(self) -> c.Command | None:
         return c.Reinstate(*self.random.choice(self.model.suspended), "paid") if self.model.suspended else None
