@@ -141,3 +141,79 @@ def test_the_depth_is_both_sides_of_one_book() -> None:
     assert made.engine.book(AREA, OPEN, "export") == ([(10, 10, 1)], [(20, 150, 2), (30, 300, 1)])
     assert made.engine.book(AREA, OPEN, "import") == ([(10, 70, 1)], [])
     assert isinstance(made.do(c.CloseGate(AREA, OPEN))[-1], e.GateClosed)
+
+
+# --- what is remembered ----------------------------------------------------------------------------------------------
+
+
+def retire(made: Market, interval_ms: int) -> None:
+    made.do(c.CloseGate(AREA, interval_ms))
+    made.do(c.RetireInterval(AREA, interval_ms))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (c.Cancel(AREA, "alice", "x1", "A9"), "rejected unknown_order"),
+        (c.Place(AREA, "alice", "x1", 900_001, "export", "sell", 10, 10), "rejected unknown_interval"),
+        (c.MassCancel(AREA, "alice", "x1"), "0 orders"),
+    ],
+)
+def test_what_names_no_interval_is_remembered_until_the_last_one_is_gone(asked: c.Command, told: str) -> None:
+    made = Market()
+    made.do(c.OpenInterval(AREA, LATER + 900_000, made.rows.content_hash, made.allocation, made.allocation))
+    made.do(c.OpenInterval(AREA, LATER, made.rows.content_hash, made.allocation, made.allocation))
+    assert made.tell(asked) == told
+    for gone in (OPEN, CLOSED, LATER):
+        assert made.tell(asked).startswith("again")
+        retire(made, gone)
+    assert made.tell(asked).startswith("again")
+    retire(made, LATER + 900_000)
+    assert [made.tell(asked), made.tell(asked)] == [told, told], "there is nothing left that it could change"
+
+
+def test_a_mass_cancel_of_an_interval_is_remembered_with_it() -> None:
+    made, asked = market(), c.MassCancel(AREA, "alice", "m1", OPEN)
+    made.do(asked)
+    retire(made, LATER)
+    assert made.tell(asked).startswith("again")
+    retire(made, OPEN)
+    assert made.tell(asked) == "rejected unknown_interval"
+
+
+def test_a_mass_cancel_goes_through_the_intervals_in_time() -> None:
+    made = Market()
+    for start_ms in (LATER + 900_000, LATER):
+        made.do(c.OpenInterval(AREA, start_ms, made.rows.content_hash, made.allocation, made.allocation))
+    made.play("""
+        place A1 alice sell 10 @ 10 in 4500000        rested 10
+        place A2 alice sell 10 @ 10 in 3600000        rested 10
+        place A3 alice sell 10 @ 10                   rested 10
+        cancel_all m1 alice                           cancelled A3 10 mass; cancelled A2 10 mass; cancelled A1 10 mass; 3 orders
+        """)
+    assert made.engine.intervals(AREA) == [CLOSED, OPEN, LATER, LATER + 900_000]
+
+
+def test_what_names_no_interval_says_so() -> None:
+    made = market()
+    one = c.Place(AREA, "alice", "A1", 900_001, "export", "sell", 10, 10)
+    two = c.Place(AREA, "alice", "A2", LATER, "export", "sell", 10, 10, intervals=2)
+    assert [made.do(place)[0].detail for place in (one, two)] == ["no interval 900001", "2 intervals are not open"]  # type: ignore[union-attr]
+
+
+def test_the_next_end_is_the_earliest_that_is_left() -> None:
+    """Ends at 1, 2, 5, 3, 4: the first two go with their interval."""
+    made = market()
+    for until_ms in (1, 2):
+        made.ask(f"place A{until_ms} alice sell 10 @ 10 until {until_ms}")
+    for until_ms in (5, 3, 4):
+        made.ask(f"place A{until_ms} alice sell 10 @ 10 until {until_ms} in {LATER}")
+    retire(made, OPEN)
+    assert made.engine.next_expiry_ms() == 3
+    made.play("advance 4                                     cancelled A3 10 expired; cancelled A4 10 expired; advanced")
+
+
+def test_holdings_are_the_customers() -> None:
+    rows = Polytope(np.array([[1]] * 6, dtype=np.int32), 31_000, [RowLabel("thermal", "line", "a")])
+    made = Market(rows).play("withhold w1 thermal/line/a sell 100 @ 100     withheld 100")
+    assert made.engine.holdings(AREA, OPEN) == ([5_000] * 3, [5_000] * 3)
