@@ -29,7 +29,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from exchange import search
+from exchange import proposer, search
 from exchange.codec import encode_command
 from exchange.commands import AmendSettings, Command, OpenArea, Place, RetireInterval, Uncross
 from exchange.engine import Engine
@@ -38,7 +38,7 @@ from exchange.journal import Journal
 from exchange.proposer import Proposer
 from exchange.recovery import Batch, Recovery, closed_batch
 from exchange.snapshot import dump
-from riskcheck import headroom, sweep
+from riskcheck import headroom
 
 BATCH_COMMANDS_MAX = 1000
 DECIDING_S_MAX = 0.02  # a batch that takes longer (the solver was asked often) ends here: the one before waits to be released
@@ -80,7 +80,7 @@ class Node:
         self.number, self.digest = recovery.number, recovery.digest
         self._decided = recovery.number, recovery.digest
         if any(area.settings.sweeps for area in self.engine.areas.values()):
-            sweep.warm()
+            proposer.warm()
         self._unnoted = recovery.unnoted
         self._commands = self.journal.counts()[1]
         self._release = release
@@ -188,7 +188,7 @@ class Node:
         if isinstance(command, Place):
             return self.proposer.propose(self.engine, command) or command
         if isinstance(command, OpenArea | AmendSettings) and command.settings.sweeps:
-            sweep.warm()
+            proposer.warm()
         return command
 
     def _uncrossings(self, events: Sequence[tuple[Event, ...]]) -> Iterator[Uncross]:

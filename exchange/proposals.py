@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,11 +23,16 @@ from exchange.ledger import MCT_W_MS_PER_KWH, cash_of
 from exchange.market import SIDES, Area, Interval
 from exchange.operations import find_interval, refuse
 from exchange.rejects import Reason
+from riskcheck import whole
+from riskcheck.polytope import Polytope
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from exchange.engine import Engine, Refusal
 
 LAST = 2**62  # the arrival of an order that has none yet
+ROWS_KNOWN = 64  # of which the classes are kept
 
 
 class Part(NamedTuple):
@@ -44,20 +50,20 @@ Priced = Callable[[Part], int]
 def deal(area: Area, interval: Interval, changes: Sequence[Change], taker: Order | None) -> Deal | Refusal:
     """Whose watts they are: the incoming order first if it has a part, then class by class, purchases before sales."""
     wanted: dict[tuple[int, Side], int] = {}
-    kinds = classes(interval)
+    kinds, rights = classes(interval), len(interval.owners)
     if len({change.right for change in changes}) < len(changes):
         return Reason.INVALID_PROPOSAL, "a right stands twice"
     for right, watts in ((change.right, change.change_w) for change in changes):
-        if not 0 <= right < len(kinds) or watts == 0:
-            return Reason.INVALID_PROPOSAL, f"{watts} W for right {right}, of {len(kinds)}"
-        key: tuple[int, Side] = (kinds[right], "buy" if watts > 0 else "sell")
+        if not 0 <= right < rights or watts == 0:
+            return Reason.INVALID_PROPOSAL, f"{watts} W for right {right}, of {rights}"
+        key: tuple[int, Side] = (kinds.of(right), "buy" if watts > 0 else "sell")
         wanted[key] = wanted.get(key, 0) + abs(watts)
     if not area.at_rates and not _is_balanced(area, changes):
         return Reason.INVALID_PROPOSAL, "one to one, the watts of a book must cancel out, and no headroom of rows is traded"
     dealt: Deal = []
     for kind, side in sorted(wanted, key=lambda key: (key[0], SIDES.index(key[1]))):
         left = wanted[kind, side]
-        for order in _line_up(interval, kinds, kind, side, taker):
+        for order in _line_up(interval, kinds.rights(kind), side, taker):
             part = min(left, order.open_w)
             if part:
                 dealt.append(Part(order, part))
@@ -67,12 +73,37 @@ def deal(area: Area, interval: Interval, changes: Sequence[Change], taker: Order
     return sorted(dealt, key=lambda part: part.order is not taker)
 
 
-def classes(interval: Interval) -> list[int]:
-    """The first right with the same column (one to one: of the same book), for every right; each of the operator's is its own."""
-    first: dict[tuple[int, bytes], int] = {}
-    columns, n = interval.headroom.columns, len(interval.area.terms)
-    books = [0 if interval.area.at_rates else right // n for right in range(len(columns))]
-    return [first.setdefault((books[right], columns[right].tobytes()), right) if right < 2 * n else right for right in range(len(columns))]
+class Classes(NamedTuple):
+    """Rights with equal columns (one to one: of the same book), by the first of them. Each of the operator's is a class of its own."""
+
+    first: list[int]  # of the class of each customers' right
+    members: dict[int, list[int]]
+
+    def of(self, right: int) -> int:
+        return self.first[right] if right < len(self.first) else right
+
+    def rights(self, kind: int) -> list[int]:
+        return self.members.get(kind, [kind])
+
+    def of_all(self, rights: int) -> npt.NDArray[np.int64]:
+        """The class of each of so many rights."""
+        return np.array([*self.first, *range(len(self.first), rights)], dtype=np.int64)
+
+
+def classes(interval: Interval) -> Classes:
+    return _classes_of(interval.headroom.polytope, interval.area.at_rates)
+
+
+@lru_cache(maxsize=ROWS_KNOWN)
+def _classes_of(rows: Polytope, at_rates: bool) -> Classes:
+    first, books, n = [], 1 if at_rates else 2, rows.n_rights
+    for book in range(books):
+        start = n * book // books
+        first += (start + whole.classes(rows.columns[start : n * (book + 1) // books])).tolist()
+    members: dict[int, list[int]] = {}
+    for right, kind in enumerate(first):
+        members.setdefault(kind, []).append(right)
+    return Classes(first, members)
 
 
 def _is_balanced(area: Area, changes: Sequence[Change]) -> bool:
@@ -81,10 +112,10 @@ def _is_balanced(area: Area, changes: Sequence[Change]) -> bool:
     return exports == imports == 0 and all(change.right < 2 * n for change in changes)
 
 
-def _line_up(interval: Interval, kinds: list[int], kind: int, side: Side, taker: Order | None) -> list[Order]:
+def _line_up(interval: Interval, rights: Sequence[int], side: Side, taker: Order | None) -> list[Order]:
     lines = interval.side(side).lines
-    orders = [order for right, line in enumerate(lines) if kinds[right] == kind for order in line]
-    if taker is not None and taker.line.side == side and kinds[taker.right] == kind:
+    orders = [order for right in rights for order in lines[right]]
+    if taker is not None and taker.line.side == side and taker.right in rights:
         orders.append(taker)
     return sorted(orders, key=lambda order: (order.line.sign * order.price_mct, order.arrival or LAST))
 
@@ -95,12 +126,11 @@ def welfare(dealt: Deal) -> int:
 
 
 def _secure(interval: Interval, dealt: Deal) -> Refusal | None:
-    """Sales first, so that no sum can overflow before it is seen to be negative."""
-    residual, columns = interval.headroom.residual.copy(), interval.headroom.columns
-    for part in sorted(dealt, key=lambda part: part.order.line.side == "buy"):
-        residual -= columns[part.order.right].astype(np.int64) * (-part.order.line.sign * part.watts)
-        if part.order.line.side == "buy" and residual.size and residual.min() < 0:
-            return Reason.INSECURE_PROPOSAL, f"breaks {interval.headroom.polytope.labels[int(residual.argmin())]}"
+    rights = np.array([part.order.right for part in dealt], dtype=np.int64)
+    change = np.array([-part.order.line.sign * part.watts for part in dealt], dtype=np.int64)
+    residual = whole.left_over(interval.headroom.columns, interval.headroom.residual, rights, change)
+    if residual.size and residual.min() < 0:
+        return Reason.INSECURE_PROPOSAL, f"breaks {interval.headroom.polytope.labels[int(residual.argmin())]}"
     return None
 
 
@@ -109,7 +139,7 @@ def _cash(area: Area, part: Part, price_mct: int) -> int:
     return part.order.line.sign * cash_of(part.watts, price_mct, area.settings.interval_ms)
 
 
-def _walk_worth(area: Area, interval: Interval, taker: Order, time_in_force: TimeInForce, shut: int) -> int:
+def walk_worth(area: Area, interval: Interval, taker: Order, time_in_force: TimeInForce, shut: int) -> int:
     """The welfare of the walk that would happen otherwise, at the orders' limits. Takes everything back."""
     undo, open_w = matching.Undo(interval), taker.open_w
     done = matching.walk(area, interval, taker, shut, undo)
@@ -171,7 +201,7 @@ def _judge_sweep(area: Area, interval: Interval, command: Sweep, taker: Order, s
     balance = -sum(_cash(area, part, part.order.price_mct) for part in dealt if part.order is not taker)
     if _taker_cash(area, taker, mine, balance)[1] < 0:
         return Reason.UNPAID_PROPOSAL, "the buyers' limits do not cover what the sellers ask"
-    worth, walked = welfare(dealt), _walk_worth(area, interval, taker, command.place.time_in_force, shut)
+    worth, walked = welfare(dealt), walk_worth(area, interval, taker, command.place.time_in_force, shut)
     if worth <= walked:
         return Reason.WORSE_PROPOSAL, f"worth {worth}, pairs are worth {walked} (mct/kWh W)"
     return dealt
@@ -262,7 +292,7 @@ def greedy(engine: Engine, area: Area, interval: Interval) -> Deal:
 
     def place(key: int) -> tuple[int, bool, int, int]:
         order = orders[key]
-        return kinds[order.right], order.line.side == "sell", order.line.sign * order.price_mct, order.arrival
+        return kinds.of(order.right), order.line.side == "sell", order.line.sign * order.price_mct, order.arrival
 
     return [Part(orders[key], taken[key]) for key in sorted(taken, key=place) if taken[key]]
 

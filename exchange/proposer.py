@@ -11,7 +11,8 @@ make its right cost (or asks less), no set of resting orders can gain anything; 
 
 by duality, whatever it is combined with. Where its limit is no better than the price, or the pairwise walk alone brings (nearly) that
 much, the solver is not asked: most orders rest, or take what is left over, or meet exactly the marginal order. With no prices yet,
-or other rows, it is asked. What room that came since would be worth to others is left to `may_uncross`.
+or other rows, it is asked. What room that came since would be worth to others is left to `may_uncross`: it asks where the first orders
+at rest and that room could together gain as much as one lot costs, by the same bound.
 
 Orders in force over several intervals are left out, and so are those of halted books. Whole open quantities count, not only what
 is shown. One to one, the operator's orders for rows have no counterpart and are left out, too.
@@ -19,16 +20,20 @@ is shown. One to one, the operator's orders for rows have no counterpart and are
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numba import njit
 
-from exchange import matching
-from exchange.book import Order
+from exchange import guards, proposals
+from exchange.book import Lines, Order
 from exchange.commands import Change, Direction, Place, Sweep, Uncross
 from exchange.ledger import MCT_W_MS_PER_KWH
 from exchange.market import DIRECTIONS, Area, Interval
+from exchange.proposals import LAST
+from exchange.search import NONE, PRICE, SHOWN
 from riskcheck import sweep
 from riskcheck.sweep import Fills, Offers
 
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from exchange.engine import Engine
 
     Floats = npt.NDArray[np.float64]
+    Indices = npt.NDArray[np.int64]
 
 NEARLY_ALL = 0.999  # of what could be gained: then pairs may as well trade by themselves
 OFFERS_MAX = 2_000  # more in one interval, and pairs trade by themselves
@@ -66,9 +72,9 @@ class _Outlook(NamedTuple):
 
     rows_hash: str
     row_price_mct: Floats
-    priced: npt.NDArray[np.int64]
+    priced: Indices
     price_per_unit: Floats  # of residual, rows `priced`
-    right_price_mct: list[float]
+    right_price_mct: Floats
 
 
 class _Asked(NamedTuple):
@@ -81,10 +87,8 @@ class _Asked(NamedTuple):
 class Proposer:
     """Keeps what it knows of prices by interval; forgets what is retired."""
 
-    def __init__(self, *, ask_osqp: bool = True) -> None:
-        self._ask_osqp = ask_osqp
+    def __init__(self) -> None:
         self._outlooks: dict[tuple[str, int], _Outlook] = {}
-        self._classes: dict[str, npt.NDArray[np.int64]] = {}
 
     def propose(self, engine: Engine, place: Place) -> Sweep | None:
         """The joint fills for an order that comes, where there is more in them than in trading pair by pair."""
@@ -95,10 +99,10 @@ class Proposer:
         outlook = self._outlook(interval)
         if outlook is not None and _edge(place, outlook.right_price_mct[right]) <= 0:
             return None
-        taker = _order(area, interval, right, place)
+        taker = _order(engine, area, interval, right, place)
         if taker is None or not _may_gain(area, interval, taker, outlook):
             return None
-        walked = _walk_worth(area, interval, taker)
+        walked = proposals.walk_worth(area, interval, taker, place.time_in_force, 0)
         if outlook is not None and walked >= NEARLY_ALL * _gain_max(interval, place, right, outlook):
             return None
         asked = self._ask(area, interval, taker)
@@ -129,24 +133,20 @@ class Proposer:
         return Indication((), 0, {}) if asked is None else _indication(area, interval, asked)
 
     def may_uncross(self, engine: Engine, area_name: str, interval_ms: int) -> bool:
-        """Whether the orders at rest could gain together, by the prices of the last solution: a purchase above, a sale below them."""
+        """Whether the orders at rest could gain together, by the prices of the last solution, as much as a lot costs at them."""
         found = _open_interval(engine, area_name, interval_ms)
         if found is None or found[1].phase != "continuous" or not found[0].settings.sweeps:
             return False
-        interval = found[1]
-        bids, asks = (side.heads[0, : len(interval.owners)] for side in (interval.buys, interval.sells))
+        area, interval = found
         outlook = self._outlook(interval)
         if outlook is None:
-            return bool((bids >= 0).any())
-        prices = np.array(outlook.right_price_mct)
-        is_off = ((bids >= 0) & (bids > prices + 1)).any() or ((asks >= 0) & (asks < prices - 1)).any()
-        return bool(is_off) or _freed_worth(interval, outlook) >= _least_gain(found[0])
+            return bool((interval.buys.heads[PRICE] != NONE).any())
+        worth: float = _edges_worth(interval.buys.heads, interval.sells.heads, outlook.right_price_mct) + _freed_worth(interval, outlook)
+        return worth >= max(_least_gain(area), area.settings.lot_w * outlook.right_price_mct.max(initial=0.0))
 
     def forget(self, area_name: str, interval_ms: int) -> None:
         """An interval was retired."""
         self._outlooks.pop((area_name, interval_ms), None)
-        if not self._outlooks:
-            self._classes.clear()
 
     def _outlook(self, interval: Interval) -> _Outlook | None:
         known = self._outlooks.get((interval.area.name, interval.start_ms))
@@ -159,18 +159,11 @@ class Proposer:
             return None
         columns, residual, outlook = interval.headroom.columns, interval.headroom.residual, self._outlook(interval)
         hint = None if outlook is None else outlook.row_price_mct
-        ask_osqp = self._ask_osqp and taker is None  # for one order the vertex alone finds the same, in a third of the time
-        fills = sweep.best(columns, residual, offers, class_of=self._class_of(interval), hint_mct=hint, ask_osqp=ask_osqp)
+        class_of = proposals.classes(interval).of_all(len(columns))
+        is_quick = interval.phase == "continuous"
+        fills = sweep.best(columns, residual, offers, class_of=class_of, hint_mct=hint, is_quick=is_quick)
         self._outlooks[area.name, interval.start_ms] = _outlook(interval, fills)
         return _Asked(offers, fills)
-
-    def _class_of(self, interval: Interval) -> npt.NDArray[np.int64]:
-        """Rights with equal columns are one class; each of the operator's is its own."""
-        n, columns = 2 * len(interval.area.terms), interval.headroom.columns
-        known = self._classes.get(interval.rows_hash)
-        if known is None:
-            known = self._classes[interval.rows_hash] = sweep.classes(columns[:n])
-        return np.append(known, np.arange(n, len(columns)))
 
 
 # --- is it worth asking? ------------------------------------------------------------------------------------------
@@ -187,13 +180,11 @@ def _meets(engine: Engine, place: Place) -> tuple[Area, Interval, int] | None:
     return area, interval, area.right(account.position, place.direction)
 
 
-def _order(area: Area, interval: Interval, right: int, place: Place) -> Order | None:
+def _order(engine: Engine, area: Area, interval: Interval, right: int, place: Place) -> Order | None:
     """The order as it would stand there; None where the engine will say no anyway."""
-    account, settings, ledger = area.accounts[place.customer], area.settings, interval.ledger
-    free_w = ledger.buyable_w(right) if place.side == "buy" else ledger.sellable_w(right)
-    most_w = min(free_w, area.terms[account.position].order_w_max)
-    is_sound = 0 < place.quantity_w <= most_w and settings.price_mct_min <= place.price_mct <= settings.price_mct_max
-    if not is_sound or place.request_id in account.receipts:
+    account = area.accounts[place.customer]
+    is_known = place.request_id in account.receipts
+    if is_known or guards.refuse_place(engine, place, area, account, [interval], right) is not None:
         return None
     line = interval.side(place.side).lines[right]
     return Order(
@@ -211,7 +202,7 @@ def _may_gain(area: Area, interval: Interval, taker: Order, outlook: _Outlook | 
     if taker.line.side == "buy":
         if interval.headroom.room_w(taker.right) >= taker.open_w:
             return False
-    elif not (interval.buys.heads[0] >= 0).any():
+    elif not (interval.buys.heads[PRICE] != NONE).any():
         return False
     if outlook is None:
         return True
@@ -231,21 +222,28 @@ def _gain_max(interval: Interval, place: Place, right: int, outlook: _Outlook) -
 
 def _freed_worth(interval: Interval, outlook: _Outlook) -> float:
     """What room that came since would be worth at the old prices. Less than a lot of a row is always there, and nobody's."""
-    spare = interval.headroom.residual[outlook.priced] - interval.area.settings.lot_w * interval.row_largest[outlook.priced]
-    return float(outlook.price_per_unit @ np.maximum(spare, 0))
+    lot_w, residual = interval.area.settings.lot_w, interval.headroom.residual
+    worth: float = _spare_worth(residual, interval.row_largest, lot_w, outlook.priced, outlook.price_per_unit)
+    return worth
 
 
-def _walk_worth(area: Area, interval: Interval, taker: Order) -> int:
-    """What pairs would trade by themselves, at the orders' limits. Tried and taken back."""
-    undo, open_w = matching.Undo(interval), taker.open_w
-    fills = matching.walk(area, interval, taker, 0, undo).fills
-    undo.take_back()
-    taker.open_w = open_w
-    is_buy, worth = taker.line.side == "buy", 0
-    for fill in fills:
-        other = fill.maker.price_mct if fill.maker is not None else 0
-        bid, ask = (taker.price_mct, other) if is_buy else (other, taker.price_mct)
-        worth += bid * fill.bought_w - ask * fill.sold_w
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _spare_worth(residual: Indices, row_largest: Indices, lot_w: int, priced: Indices, price_per_unit: Floats) -> Any:
+    worth = 0.0
+    for place, row in enumerate(priced):
+        worth += price_per_unit[place] * max(residual[row] - lot_w * row_largest[row], 0)
+    return worth
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _edges_worth(bids: Indices, asks: Indices, right_price_mct: Floats) -> Any:
+    """What the first orders of all lines would gain, filled whole at these prices."""
+    worth = 0.0
+    for right, price in enumerate(right_price_mct):
+        if bids[PRICE, right] != NONE:
+            worth += max(bids[PRICE, right] - price, 0.0) * bids[SHOWN, right]
+        if asks[PRICE, right] != NONE:
+            worth += max(price - asks[PRICE, right], 0.0) * asks[SHOWN, right]
     return worth
 
 
@@ -262,29 +260,26 @@ def _open_interval(engine: Engine, area_name: str, interval_ms: int) -> tuple[Ar
 
 def _offers(area: Area, interval: Interval, taker: Order | None) -> Offers | None:
     """All orders by arrival, the incoming one last; None where there is nothing to match, or too much."""
-    n, orders = len(area.terms), _resting(interval)
+    bids, asks = _resting(interval.buys), _resting(interval.sells)
     if taker is not None:
-        orders.append(taker)
-    if not area.at_rates:
-        orders = [order for order in orders if order.right < 2 * n]
-    if not orders or len(orders) > OFFERS_MAX:
+        (bids if taker.line.side == "buy" else asks).append(taker)
+    count, rights = len(bids) + len(asks), 2 * len(area.terms)
+    if not 0 < count <= OFFERS_MAX:
         return None
-    table = np.array([(o.right, o.line.side == "buy", o.open_w, o.price_mct) for o in orders], dtype=np.int64)
-    column, is_buy, open_w, price = table.T
-    group = np.full(len(orders), -1, dtype=np.int64) if area.at_rates else column // n
-    offers = Offers(column.copy(), is_buy == 1, open_w.copy(), price.copy(), group)
-    is_countable = sweep.is_countable(int(interval.row_largest.max(initial=0)), interval.headroom.residual, offers)
-    return offers if is_countable else None
+    terms = [term for o in bids + asks for term in (o.right, o.open_w, o.price_mct, o.arrival or LAST)]
+    table = np.frombuffer(array("q", terms), dtype=np.int64).reshape(count, 4)
+    order = np.argsort(table[:, 3], kind="stable")
+    if not area.at_rates:
+        order = order[table[order, 0] < rights]
+    column, open_w, price, _ = table[order].T.copy()
+    group = np.full(len(order), -1) if area.at_rates else column // len(area.terms)
+    offers = Offers(column, order < len(bids), open_w, price, group)
+    return offers if len(order) and sweep.is_countable(offers) else None
 
 
-def _resting(interval: Interval) -> list[Order]:
-    """All orders at rest, by arrival."""
-    lines = [*interval.buys.lines, *interval.sells.lines]
-    return sorted((entry[2] for line in lines for entry in line.entries), key=_arrival)
-
-
-def _arrival(order: Order) -> int:
-    return order.arrival
+def _resting(side: Lines) -> list[Order]:
+    lines = side.lines
+    return [order for right in np.flatnonzero(side.heads[PRICE] != NONE).tolist() for order in lines[right]]
 
 
 def _outlook(interval: Interval, fills: Fills) -> _Outlook:
@@ -294,15 +289,17 @@ def _outlook(interval: Interval, fills: Fills) -> _Outlook:
     for group, more in fills.group_price_mct.items():
         price[group * n : (group + 1) * n] += more
     per_unit = fills.row_price_mct[priced] / np.maximum(interval.row_largest[priced], 1)
-    return _Outlook(interval.rows_hash, fills.row_price_mct, priced, per_unit, price.tolist())
+    return _Outlook(interval.rows_hash, fills.row_price_mct, priced, per_unit, price)
 
 
 def _changes(asked: _Asked) -> tuple[Change, ...]:
     """Net watts by right, in the order of rights."""
-    offers = asked.offers
-    net = np.zeros(int(offers.column.max()) + 1, dtype=np.int64)
-    np.add.at(net, offers.column, np.where(offers.is_buy, asked.fills.filled_w, -asked.fills.filled_w))
-    return tuple(Change(right, int(net[right])) for right in np.flatnonzero(net).tolist())
+    is_filled = np.flatnonzero(asked.fills.filled_w)
+    rights, filled_w, is_buy = (of[is_filled].tolist() for of in (asked.offers.column, asked.fills.filled_w, asked.offers.is_buy))
+    net = dict.fromkeys(sorted(rights), 0)
+    for right, watts, bought in zip(rights, filled_w, is_buy, strict=True):
+        net[right] += watts if bought else -watts
+    return tuple(Change(right, change_w) for right, change_w in net.items() if change_w)
 
 
 def _row_prices(fills: Fills) -> tuple[int, ...]:
@@ -311,7 +308,7 @@ def _row_prices(fills: Fills) -> tuple[int, ...]:
 
 def _indication(area: Area, interval: Interval, asked: _Asked) -> Indication:
     n, outlook = len(area.terms), _outlook(interval, asked.fills)
-    matched = tuple(_matched(asked, direction, n, outlook.right_price_mct) for direction in DIRECTIONS)
+    matched = tuple(_matched(asked, direction, n, outlook.right_price_mct.tolist()) for direction in DIRECTIONS)
     welfare = asked.fills.welfare_mct_w * area.settings.interval_ms // MCT_W_MS_PER_KWH
     prices = _row_prices(asked.fills)
     return Indication(matched, welfare, {row: prices[row] for row in outlook.priced.tolist() if prices[row]})
@@ -325,3 +322,11 @@ def _matched(asked: _Asked, direction: Direction, n: int, right_price_mct: Seque
     prices = [round(right_price_mct[right]) for right in offers.column[here].tolist()]
     bought, sold = int(filled[here & offers.is_buy].sum()), int(filled[here & ~offers.is_buy].sum())
     return Matched(direction, bought, sold, min(prices, default=0), max(prices, default=0))
+
+
+def warm() -> None:
+    """Compiles (or loads from the cache) everything that a proposal needs, so that no order has to wait for it."""
+    sweep.warm()
+    none = np.zeros(0, dtype=np.int64)
+    _spare_worth(none, none, 10, none, np.zeros(0))
+    _edges_worth(np.full((3, 1), NONE), np.full((3, 1), NONE), np.zeros(1))

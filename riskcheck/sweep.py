@@ -8,17 +8,21 @@ Order j offers to buy (or to sell) up to `quantity_w[j]` of a right at `price_mc
 and in a one-to-one market, within each group of orders (a direction), bought = sold. A row that all purchases together cannot
 fill is left out; so is everybody's sale that relieves none of the others. What is left is solved in two steps:
 
-1. **OSQP** (`riskcheck/solver.py`): variables in units of their quantities, rows in units of their largest coefficient,
-   regularised, bounds shrunk, time and iterations limited; rows join as they are broken. Then purchases are scaled down by one
-   factor until no row is: sales alone are always secure. (One to one they are not, so there the next step begins with nothing.)
+1. **OSQP** (`riskcheck/solver.py`), where there is time for it: variables in units of their quantities, rows in units of their
+   largest coefficient, regularised, bounds shrunk, time and iterations limited; rows join as they are broken. Then purchases are
+   scaled down by one factor until no row is: sales alone are always secure. (One to one they are not, so there the next step begins
+   with nothing.)
 2. **A vertex** (`riskcheck/vertex.py`): from that point, exact steps uphill; where it is far, in a large book in which many rows
-   bind, HiGHS goes there. OSQP alone reaches 0.99 and splits what is worth the same; the vertex is the optimum, and at equal welfare
-   the earlier order's: prices carry a tilt by time (`TILT_MCT`, far below any tick), so between two orders of one price the earlier
-   is served first. The tilt also lets equal prices trade.
+   bind, HiGHS goes there, if there is time. OSQP alone reaches 0.99 and splits what is worth the same; the vertex is the optimum,
+   and at equal welfare the earlier order's: prices carry a tilt by time (`TILT_MCT`, far below any tick), so between two orders of
+   one price the earlier is served first. The tilt also lets equal prices trade.
 
 Then whole watts: orders of equal columns and side form one class, whose watts are dealt by price, then time. Purchases are
 rounded down and sales up, which no row can mind; float errors are paid for by purchases, watt by watt; what rounding took is
 given back as far as rows allow. The result is verified in integers. In a one-to-one market sales follow purchases instead.
+
+An auction has the time. An order that comes has not: there the vertex is sought from nothing, in few steps (`STEPS_QUICK`), and the
+best point on the way is as good a proposal as any.
 
 `row_price_mct` are the multipliers: what one more watt of room would be worth, per kWh of the right that uses the row most. From
 them every right has its price (`right_price_mct`): who bids more than it, or asks less, is filled whole, and as long as nobody at
@@ -28,14 +32,15 @@ rest does, no joint trade is worth anything.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numba import njit
 
 from riskcheck.blas import use_one_thread
 from riskcheck.solver import Nearest, toward_safe
 from riskcheck.vertex import climb
-from riskcheck.whole import Classes, settled
+from riskcheck.whole import classes, dealt, left_over
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,8 +59,10 @@ NEAR = 30  # orders that OSQP looks at where prices are known already: those tha
 BROKEN = 2e-3  # of a row's largest term
 NEARLY = 0.02
 STEPS_MAX = 300  # of the vertex; a book that needs more is finished by HiGHS, in a thirtieth of the time
+STEPS_QUICK = 200  # where nothing finishes it: 5 ms for 480 orders and 120 rows that bind
 SECONDS_MAX = 5.0  # of HiGHS
 TILT_MCT = 0.01
+WATTS_MAX = 2**30  # of all offers together: times a coefficient below 2^31, half of what 64 bits hold
 
 
 class Offers(NamedTuple):
@@ -85,7 +92,8 @@ class _Program(NamedTuple):
     """The offers and rows that matter, prices in units of the greatest, watts in units of the largest quantity."""
 
     offers: Indices
-    kept: Indices  # rows of the network; those of groups follow
+    kept: Indices  # rows of the network; two for each group follow
+    groups: Indices
     value: Floats
     rows: Floats
     room: Floats
@@ -94,44 +102,43 @@ class _Program(NamedTuple):
     unit_mct: float
 
 
-def classes(columns: npt.NDArray[np.int32]) -> Indices:
-    """A number for each column: the same for equal ones."""
-    known: dict[bytes, int] = {}
-    return np.array([known.setdefault(column.tobytes(), len(known)) for column in np.ascontiguousarray(columns)], dtype=np.int64)
-
-
-def is_countable(coefficient_max: int, residual: Watts, offers: Offers) -> bool:
+def is_countable(offers: Offers) -> bool:
     """Whether all changes together stay within 64 bits, whatever is filled: `best` must not be asked otherwise."""
-    change_max = float(offers.quantity_w.sum()) * float(coefficient_max)
-    return change_max + float(np.abs(residual).max(initial=0)) < 2.0**62
+    return int(offers.quantity_w.sum()) <= WATTS_MAX
 
 
 def best(
     columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, *,
-    class_of: Indices | None = None, hint_mct: Floats | None = None, ask_osqp: bool = True,
+    class_of: Indices | None = None, hint_mct: Floats | None = None, is_quick: bool = False,
 ) -> Fills:  # fmt: skip
     """The joint fills. `columns` [n_columns, n_rows], `residual` >= 0 [n_rows]; `class_of` [n_columns] where it is known already.
 
-    `hint_mct` [n_rows]: prices of an earlier solution nearby; OSQP then looks only at what they leave open. Without OSQP the vertex is
-    sought from 0: the same optimum, later or sooner. No right trades with itself: either
+    `hint_mct` [n_rows]: prices of an earlier solution nearby; OSQP then looks only at what they leave open. Quickly, the vertex is
+    sought from 0, and not to the end where that is far: mostly the same optimum. No right trades with itself: either
     what it would is left out on both sides, or its smaller side at all and the rest is solved again, whichever is worth more.
     """
+    assert is_countable(offers), "a sum of changes may overflow"
     known = classes(columns) if class_of is None else class_of
-    fills = _joint(columns, residual, offers, known, hint_mct, ask_osqp)
-    own = _smaller_sides(offers, fills.filled_w)
+    fills = _joint(columns, residual, offers, known, hint_mct, is_quick)
+    own = _smaller_sides(offers.column, offers.is_buy, fills.filled_w, len(columns))
     if not own.any():
         return fills
     one_sided = offers._replace(quantity_w=np.where(own, 0, offers.quantity_w))
-    again = _netted(offers, _joint(columns, residual, one_sided, known, hint_mct, ask_osqp))
+    again = _netted(offers, _joint(columns, residual, one_sided, known, hint_mct, is_quick))
     return max(_netted(offers, fills), again, key=lambda found: found.welfare_mct_w)
 
 
-def _smaller_sides(offers: Offers, filled_w: Watts) -> npt.NDArray[np.bool_]:
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _smaller_sides(column: Indices, is_buy: Any, filled_w: Watts, rights: int) -> Any:
     """The orders of the side with fewer watts, of each right that would trade with itself."""
-    bought = np.bincount(offers.column, np.where(offers.is_buy, filled_w, 0))
-    sold = np.bincount(offers.column, np.where(offers.is_buy, 0, filled_w))
-    is_both = ((bought > 0) & (sold > 0))[offers.column]
-    return np.asarray(is_both & (offers.is_buy == (bought <= sold)[offers.column]))
+    bought, sold = np.zeros(rights, np.int64), np.zeros(rights, np.int64)
+    for j in range(len(column)):
+        (bought if is_buy[j] else sold)[column[j]] += filled_w[j]
+    found = np.zeros(len(column), np.bool_)
+    for j in range(len(column)):
+        own_bought, own_sold = bought[column[j]], sold[column[j]]
+        found[j] = own_bought > 0 and own_sold > 0 and is_buy[j] == (own_bought <= own_sold)
+    return found
 
 
 def _netted(offers: Offers, fills: Fills) -> Fills:
@@ -152,60 +159,108 @@ def _netted(offers: Offers, fills: Fills) -> Fills:
 
 
 def _joint(
-    columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, class_of: Indices, hint_mct: Floats | None, ask_osqp: bool
+    columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, class_of: Indices, hint_mct: Floats | None, is_quick: bool
 ) -> Fills:  # fmt: skip
-    assert is_countable(int(columns.max(initial=0)), residual, offers), "a sum of changes may overflow"
-    program = _program(columns, residual, offers)
-    x, price = _solved(program, hint_mct, ask_osqp)
-    filled = np.zeros(len(offers.column), dtype=float)
-    filled[program.offers] = x * program.unit_w
+    program = _Program(*_posed(columns, residual, *offers))
+    x, price = _solved(program, hint_mct, is_quick)
     row_price, n_kept = np.zeros(len(residual)), len(program.kept)
     row_price[program.kept] = price[:n_kept] * program.unit_mct
     of_groups = (price[n_kept::2] - price[n_kept + 1 :: 2]) * program.unit_mct
-    group_price = dict(zip(np.unique(offers.group[offers.group >= 0]).tolist(), of_groups.tolist(), strict=True))
-    whole = _whole(columns, residual, offers, filled, class_of)
-    signed = np.where(offers.is_buy, whole, -whole)
-    return Fills(whole, int(signed @ offers.price_mct), row_price, group_price)
+    group_price = dict(zip(program.groups.tolist(), of_groups.tolist(), strict=True))
+    whole, welfare = _whole(columns, residual, class_of, *offers, program.offers, x * program.unit_w)
+    return Fills(whole, welfare, row_price, group_price)
 
 
-def right_price_mct(columns: npt.NDArray[np.int32], row_price_mct: Floats) -> Floats:
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _whole(
+    columns: npt.NDArray[np.int32], residual: Watts, class_of: Indices, column: Indices, is_buy: Any, quantity_w: Watts, price_mct: Watts,
+    group: Indices, chosen: Indices, x: Floats,
+) -> Any:  # fmt: skip
+    """(whole watts of each order, their welfare) near `x` watts of the chosen ones."""
+    filled = np.zeros(len(column))
+    filled[chosen] = x
+    merit = np.argsort(np.where(is_buy, -price_mct, price_mct), kind="mergesort")
+    whole = dealt(columns, residual, class_of, column, is_buy, quantity_w, group, merit, filled)
+    return whole, np.sum(np.where(is_buy, whole, -whole) * price_mct)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def right_price_mct(columns: npt.NDArray[np.int32], row_price_mct: Floats) -> Any:
     """What a watt of each right [n_columns] costs at these prices of rows, in mct/kWh."""
-    priced = np.flatnonzero(row_price_mct)
-    taken = columns[:, priced].astype(float)
-    return np.asarray((taken / np.maximum(taken.max(axis=0, initial=1.0), 1.0)) @ row_price_mct[priced])
+    rights, price = columns.shape[0], np.zeros(columns.shape[0])
+    for row in np.flatnonzero(row_price_mct):
+        most = 1.0
+        for right in range(rights):
+            most = max(most, float(columns[right, row]))
+        for right in range(rights):
+            price[right] += columns[right, row] * (row_price_mct[row] / most)
+    return price
 
 
-def _program(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers) -> _Program:
-    demand = np.bincount(offers.column, np.where(offers.is_buy, offers.quantity_w, 0), len(columns))
-    used = np.flatnonzero(demand)
-    kept = np.flatnonzero(demand[used] @ columns[used] > residual)
-    size = np.maximum(columns[:, kept].max(axis=0, initial=1), 1).astype(float)
-    is_bound = offers.group >= 0
-    share = columns[offers.column][:, kept]
-    useful = np.flatnonzero(offers.is_buy | is_bound | (share > 0).any(axis=1))
-    unit_w = float(offers.quantity_w.max(initial=1))
-    unit_mct = float(max(1, offers.price_mct.max(initial=1)))
-    late = np.arange(len(offers.column)) / max(1, len(offers.column))
-    tilted = np.where(offers.is_buy, offers.price_mct + TILT_MCT * (2 - late), -offers.price_mct - TILT_MCT * late)
-    sign = np.where(offers.is_buy, 1.0, -1.0)[useful]
-    balance = [sign * (offers.group[useful] == group) for group in np.unique(offers.group[is_bound])]
-    rows = np.vstack([(share[useful] / size).T * sign, *(side for one in balance for side in (one, -one))])
-    padded = np.append(np.maximum(residual[kept], 0) / size, np.zeros(2 * len(balance))) / unit_w
-    return _Program(useful, kept, tilted[useful] / unit_mct, rows, padded, offers.quantity_w[useful] / unit_w, unit_w, unit_mct)
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _posed(
+    columns: npt.NDArray[np.int32], residual: Watts, column: Indices, is_buy: Any, quantity_w: Watts, price_mct: Watts, group: Indices
+) -> Any:  # fmt: skip
+    """The fields of a `_Program`."""
+    kept, groups = _fillable(columns, residual, column, is_buy, quantity_w), np.unique(group[group >= 0])
+    offers = _useful(columns, kept, column, is_buy, group)
+    unit_w, unit_mct = 1.0, 1.0
+    for j in range(len(column)):
+        unit_w, unit_mct = max(unit_w, float(quantity_w[j])), max(unit_mct, float(price_mct[j]))
+    rows, room = np.zeros((len(kept) + 2 * len(groups), len(offers))), np.zeros(len(kept) + 2 * len(groups))
+    value, sign = np.empty(len(offers)), np.where(is_buy[offers], 1.0, -1.0)
+    for i, j in enumerate(offers):
+        late = j / len(column)
+        value[i] = (price_mct[j] + TILT_MCT * (2 - late) if is_buy[j] else -price_mct[j] - TILT_MCT * late) / unit_mct
+    for place, row in enumerate(kept):
+        most = 1.0
+        for right in range(columns.shape[0]):
+            most = max(most, float(columns[right, row]))
+        room[place] = max(residual[row], 0) / most / unit_w
+        for i, j in enumerate(offers):
+            rows[place, i] = sign[i] * columns[column[j], row] / most
+    for place, name in enumerate(groups):
+        for i, j in enumerate(offers):
+            share = sign[i] if group[j] == name else 0.0
+            rows[len(kept) + 2 * place, i], rows[len(kept) + 2 * place + 1, i] = share, -share
+    return offers, kept, groups, value, rows, room, quantity_w[offers] / unit_w, unit_w, unit_mct
 
 
-def _solved(program: _Program, hint_mct: Floats | None, ask_osqp: bool) -> tuple[Floats, Floats]:
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _fillable(columns: npt.NDArray[np.int32], residual: Watts, column: Indices, is_buy: Any, quantity_w: Watts) -> Any:
+    """The rows that all purchases together can fill."""
+    demand, use = np.zeros(columns.shape[0]), np.zeros(len(residual))
+    for j in range(len(column)):
+        if is_buy[j]:
+            demand[column[j]] += quantity_w[j]
+    for right in np.flatnonzero(demand):
+        for row in range(len(use)):
+            use[row] += demand[right] * columns[right, row]
+    return np.flatnonzero(use > residual)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _useful(columns: npt.NDArray[np.int32], kept: Indices, column: Indices, is_buy: Any, group: Indices) -> Any:
+    """Purchases, sales that relieve a row, and whoever is bound to a group."""
+    useful = is_buy | (group >= 0)
+    for j in np.flatnonzero(~useful):
+        for row in kept:
+            if columns[column[j], row] > 0:
+                useful[j] = True
+                break
+    return np.flatnonzero(useful)
+
+
+def _solved(program: _Program, hint_mct: Floats | None, is_quick: bool) -> tuple[Floats, Floats]:
     """(x, price of each row) at the optimum, in the program's units."""
-    if not len(program.offers):
-        return program.high, np.zeros(len(program.room))
-    start = np.zeros(len(program.offers))
+    start, steps_max = np.zeros(len(program.offers)), STEPS_QUICK if is_quick else STEPS_MAX
     if not len(program.room):
         start = np.where(program.value > 0, program.high, 0.0)
-    elif ask_osqp and len(program.kept) == len(program.room) and (hint_mct is not None or len(start) <= WHOLE_BOOK_MAX):
+    elif not is_quick and len(program.room) == len(program.kept) and (hint_mct is not None or len(start) <= WHOLE_BOOK_MAX):
         hint = None if hint_mct is None else hint_mct[program.kept] / program.unit_mct
         start = _secured(program, _by_osqp(program, hint))
-    x, price, steps = climb(program.value, program.rows, program.room, program.high, start, STEPS_MAX)
-    return _by_highs(program, x, price) if steps == STEPS_MAX else (x, price)
+    x, price, steps = climb(program.value, program.rows, program.room, program.high, start, steps_max)
+    return (x, price) if is_quick or steps < steps_max else _by_highs(program, x, price)
 
 
 def _by_highs(program: _Program, x: Floats, price: Floats) -> tuple[Floats, Floats]:
@@ -257,27 +312,12 @@ def _secured(program: _Program, point: Floats) -> Floats:
     return toward_safe(point, np.where(program.value < 0, point, 0.0), program.rows, program.room)
 
 
-def _whole(columns: npt.NDArray[np.int32], residual: Watts, offers: Offers, filled: Floats, class_of: Indices) -> Watts:
-    """Whole watts near `filled`: secure, dealt by price and time within each class."""
-    merit = np.lexsort((np.arange(len(filled)), np.where(offers.is_buy, -offers.price_mct, offers.price_mct)))
-    key = (class_of[offers.column] * (offers.group.max() + 2) + offers.group + 1) * 2 + offers.is_buy
-    names, first, member = np.unique(key[merit], return_index=True, return_inverse=True)
-    rank = np.argsort(first)
-    head, place = merit[first[rank]], np.argsort(rank)[member]
-    most = np.bincount(place, offers.quantity_w[merit], len(names)).astype(np.int64)
-    all_classes = Classes(columns[offers.column[head]].astype(np.int64), offers.is_buy[head], most, offers.group[head])
-    total = settled(all_classes, np.bincount(place, filled[merit], len(names)).astype(float), np.maximum(residual, 0))
-    whole = np.zeros(len(filled), dtype=np.int64)
-    for j, one in zip(merit.tolist(), place.tolist(), strict=True):
-        whole[j] = min(total[one], offers.quantity_w[j])
-        total[one] -= whole[j]
-    return whole
-
-
 def warm() -> None:
     """Compiles (or loads from the cache) everything here, so that no order has to wait for it. Small products need no threads."""
     use_one_thread()
     columns, full = np.array([[2], [1]], dtype=np.int32), np.zeros(1, dtype=np.int64)
     for group in (-1, 0):
         asked = Offers(np.array([0, 1]), np.array([False, True]), np.array([10, 10]), np.array([1, 2]), np.full(2, group))
-        best(columns, full, asked)
+        fills = best(columns, full, asked)
+    right_price_mct(columns, fills.row_price_mct)
+    left_over(columns, full, np.array([0, 1]), np.array([-1, 1]))

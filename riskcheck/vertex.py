@@ -32,13 +32,21 @@ PIVOT = 1e-9
 WIDENED = 1e-7  # of the greatest range
 
 
-def climb(value: Floats, rows: Floats, room: Floats, high: Floats, start: Floats, steps_max: int) -> tuple[Floats, Floats, int]:
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def climb(value: Floats, rows: Floats, room: Floats, high: Floats, start: Floats, steps_max: int) -> Any:
     """(x [n], price of each row [m], steps taken). `start` must be feasible; `value` and `high` of the order of one."""
+    x = start.copy()
+    price, steps = _climb(value, rows, _widened(room, high), high, x, steps_max)
+    return x, price, steps
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _widened(room: Floats, high: Floats) -> Any:
+    widest = 0.0
+    for span in high:
+        widest = max(widest, span)
     ties = (np.arange(len(room)) * 0.618033988749895) % 1.0
-    x = np.ascontiguousarray(start, dtype=np.float64).copy()
-    widened = room + WIDENED * (1.0 + ties) * high.max(initial=0.0)
-    price, steps = _climb(np.ascontiguousarray(value), np.ascontiguousarray(rows), widened, np.ascontiguousarray(high), x, steps_max)
-    return np.clip(x, 0.0, high), price, int(steps)
+    return room + WIDENED * (1.0 + ties) * widest
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

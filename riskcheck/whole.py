@@ -1,9 +1,9 @@
 """From joint fills in floats to whole watts that no row minds, verified in integers. Knows classes of equal columns; no prices but order.
 
-Classes come in the order of merit, best price first. Where rates are free, purchases are rounded down and sales up: rows only gain.
-What is still broken (a float's error, or room that the program widened) is paid for by the purchases that mend it with the fewest
-watts. Then
-what rounding took is given back: sales first, since it was added to them, then purchases, each as far as the rows have room.
+Orders of equal columns and side form one class, whose watts are dealt in the order of merit: by price, then time. Where rates are
+free, purchases are rounded down and sales up: rows only gain. What is still broken (a float's error, or room that the program
+widened) is paid for by the purchases that mend it with the fewest watts. Then what rounding took is given back: sales first, since
+it was added to them, then purchases, each as far as the rows have room.
 
 One to one, everything is rounded down, the longer side of each group is cut to the shorter, last in merit first, and while a
 row is broken the pair of its group that takes most from it is undone: fewer watts in each turn, and none at all is secure. Where rows
@@ -37,31 +37,104 @@ class Classes(NamedTuple):
     group: Indices
 
 
-def settled(classes: Classes, wanted: Floats, residual: Watts) -> Watts:
+def classes(columns: npt.NDArray[np.int32]) -> Indices:
+    """For each column the first that is equal to it."""
+    known: dict[bytes, int] = {}
+    return np.array([known.setdefault(column.tobytes(), place) for place, column in enumerate(columns)], dtype=np.int64)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def dealt(
+    columns: npt.NDArray[np.int32], residual: Watts, class_of: Indices, column: Indices, is_buy: Any, quantity_w: Watts, group: Indices,
+    merit: Indices, filled: Floats,
+) -> Any:  # fmt: skip
+    """Whole watts of each order near `filled`: secure, and within each class of equal columns, side and group in the order of merit."""
+    place, head, most_w, wanted = _classed(class_of, column, is_buy, quantity_w, group, merit, filled)
+    take = np.empty((len(head), len(residual)), np.int64)
+    for one in range(len(head)):
+        take[one] = columns[column[head[one]]]
+    left = settled(Classes(take, is_buy[head], most_w, group[head]), wanted, np.maximum(residual, 0))
+    whole = np.zeros(len(column), np.int64)
+    for j in merit:
+        if place[j] >= 0:
+            whole[j] = min(left[place[j]], quantity_w[j])
+            left[place[j]] -= whole[j]
+    return whole
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _classed(
+    class_of: Indices, column: Indices, is_buy: Any, quantity_w: Watts, group: Indices, merit: Indices, filled: Floats
+) -> Any:  # fmt: skip
+    """The class of each order, -1 where nobody in it is filled; and of each class the first order in merit, the watts that it has at
+    most, and those that it wants."""
+    key, groups = np.empty(len(column), np.int64), group.max() + 2
+    for j in range(len(column)):
+        key[j] = (class_of[column[j]] * groups + group[j] + 1) * 2 + is_buy[j]
+    place, is_wanted = np.full(key.max() + 1, -1), np.zeros(key.max() + 1, np.bool_)
+    for j in range(len(key)):
+        is_wanted[key[j]] |= filled[j] > 0
+    head, most_w, wanted, count = np.empty(len(key), np.int64), np.zeros(len(key), np.int64), np.zeros(len(key)), 0
+    for j in merit:
+        if is_wanted[key[j]]:
+            if place[key[j]] < 0:
+                place[key[j]], head[count] = count, j
+                count += 1
+            most_w[place[key[j]]] += quantity_w[j]
+            wanted[place[key[j]]] += filled[j]
+    return place[key], head[:count].copy(), most_w[:count].copy(), wanted[:count].copy()
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def settled(classes: Classes, wanted: Floats, residual: Watts) -> Any:
     """Whole watts of each class near `wanted`; `residual` >= 0 stays so."""
-    if (classes.group >= 0).any():
-        total = np.clip(np.floor(wanted + WHOLE).astype(np.int64), 0, classes.most_w)
-        _balance(classes.is_buy, classes.group, total)
-        _undo_pairs(classes.take, classes.is_buy, classes.group, total, _spare(classes, total, residual))
+    take, is_buy, most_w, group = classes
+    total, is_grouped = np.zeros(len(wanted), np.int64), len(group) > 0 and group.max() >= 0
+    for one in range(len(total)):
+        rounded = np.floor(wanted[one] + WHOLE) if is_grouped or is_buy[one] else np.ceil(wanted[one] - WHOLE)
+        total[one] = min(max(np.int64(rounded), 0), most_w[one])
+    spare = _spare(take, is_buy, total, residual)
+    if is_grouped:
+        _balance(is_buy, group, total)
+        spare = _spare(take, is_buy, total, residual)
+        _undo_pairs(take, is_buy, group, total, spare)
     else:
-        rounded = np.where(classes.is_buy, np.floor(wanted + WHOLE), np.ceil(wanted - WHOLE)).astype(np.int64)
-        total = np.clip(rounded, 0, classes.most_w)
-        spare = _spare(classes, total, residual)
-        _lower(classes.take, classes.is_buy, total, spare)
-        _give_back(classes.take, classes.is_buy, total, classes.most_w, spare)
-    assert (_spare(classes, total, residual) >= 0).all(), "whole watts break a row"
+        _lower(take, is_buy, total, spare)
+        _give_back(take, is_buy, total, most_w, spare)
+    for left in _spare(take, is_buy, total, residual):
+        assert left >= 0, "whole watts break a row"
     return total
 
 
-def _spare(classes: Classes, total: Watts, residual: Watts) -> Watts:
-    moved = np.flatnonzero(total)
-    return np.asarray(residual - np.where(classes.is_buy, total, -total)[moved] @ classes.take[moved])
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _spare(take: Watts, is_buy: Any, total: Watts, residual: Watts) -> Any:
+    spare = residual.copy()
+    for one in range(len(total)):
+        if total[one]:
+            _book(take[one], spare, total[one] if is_buy[one] else -total[one])
+    return spare
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def left_over(columns: npt.NDArray[np.int32], residual: Watts, right: Indices, change_w: Watts) -> Any:
+    """The residuals after so many watts more of each right, sales first; it ends at the purchase that breaks a row.
+
+    So no sum overflows: holdings that are given back are in the residuals already, and one purchase is below 2^31 * 2^31.
+    """
+    left = residual.copy()
+    for is_buy in (False, True):
+        for one in range(len(right)):
+            if (change_w[one] > 0) == is_buy:
+                _book(columns[right[one]], left, change_w[one])
+                if is_buy and len(left) and left.min() < 0:
+                    return left
+    return left
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _book(take: Watts, spare: Watts, change: int) -> None:
     for row in range(len(spare)):
-        spare[row] -= take[row] * change
+        spare[row] -= np.int64(take[row]) * change
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
