@@ -57,7 +57,7 @@ FAULTS = (
     Fault("nothing is woken after a walk", "matching", "        interval.freed(interval.before)\n    if area", "        pass\n    if area"),
     Fault("owners are told again and again", "matching", "order.told_row = row", "order.told_row = -1"),
     Fault("a proposal is taken though it breaks a row", "proposals", "residual.size and residual.min() < 0", "residual.size < 0"),
-    Fault("a proposal is compared with nothing", "proposals", "_walk_worth(area, interval, taker, command.place.time_in_force, shut)", "0"),
+    Fault("a proposal is compared with nothing", "proposals", "walk_worth(area, interval, taker, command.place.time_in_force, shut)", "0"),
     Fault("time does not decide among equals in a proposal", "proposals", "order.arrival or LAST)", "-order.born)"),
     Fault("the surplus of a proposal is lost", "proposals", "interval.ledger.cash_mct[-1] += operator_mct", "pass"),
     Fault("a rate is rounded down", "search", "rate = max(rate, ((taken << RATE_BITS) + given - 1) // given)",
