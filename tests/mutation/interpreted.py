@@ -1,7 +1,8 @@
 """numba's decorator without numba: a mutant of a compiled file runs as plain Python, since compiling it would take seconds.
 
-Numbers stay numpy's, so integers have the same width; a division by zero is an error, as it is when compiled; only speed differs. That
-the files decide the same when they are not compiled is tested first: without a mistake every judge must be content in both ways.
+Inside, numbers stay numpy's, so integers have the same width; what leaves through `compile` is a number of Python's, and a division by
+zero is an error, as when it is compiled; only speed differs. That the files decide the same when they are not compiled is tested first:
+without a mistake every judge must be content in both ways.
 """
 
 from __future__ import annotations
@@ -17,5 +18,13 @@ np.seterr(divide="raise")
 def njit(function: Callable[..., Any] | None = None, **_: object) -> Any:
     if function is None:
         return njit
-    function.compile = lambda _signature: function  # type: ignore[attr-defined]
+    function.compile = lambda _signature: _leaving(function)  # type: ignore[attr-defined]
     return function
+
+
+def _leaving(function: Callable[..., Any]) -> Callable[..., Any]:
+    def called(*arguments: Any) -> Any:
+        found = function(*arguments)
+        return found.item() if isinstance(found, np.generic) else found
+
+    return called
