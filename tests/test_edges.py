@@ -117,6 +117,31 @@ def test_a_rate_short_of_one_by_a_65536th_still_takes_from_a_row(wanted: int, mo
     assert (out.tolist(), residual.tolist()) == ([0, most, most - 1, 0], [0])
 
 
+@pytest.mark.parametrize("right", [-1, 0, 6, 2**29 - 2])
+@pytest.mark.parametrize("watts", [0, 1, 2**31 - 1])
+@pytest.mark.parametrize("is_near", [False, True])
+def test_an_answer_is_unpacked_as_it_was_packed(right: int, watts: int, is_near: bool) -> None:
+    for found in (search.NOTHING, search.PAIR, search.OWN):
+        assert search.unpacked(int(search._packed(found, is_near, right, watts))) == (found, is_near, right, watts)
+
+
+@pytest.mark.parametrize(("left", "is_whole"), [((70, 0), True), ((69, 0), False), ((70, -30), True), ((70, -31), False)])
+def test_a_pair_takes_all_or_leaves_every_row_as_it_was(left: tuple[int, int], is_whole: bool) -> None:
+    """Ten watts take 7 each of the first row, and give back 3 each of the second."""
+    residual, take, give = row_of(*left), np.array([9, 1], dtype=np.int32), np.array([2, 4], dtype=np.int32)
+    assert bool(search._takes_whole(take, give, residual, 10)) == is_whole
+    assert residual.tolist() == ([left[0] - 70, left[1] + 30] if is_whole else list(left))
+
+
+@pytest.mark.parametrize(("left", "is_near"), [((70, 200), False), ((69, 200), True), ((70, 199), True)])
+def test_a_row_is_nearly_full_below_a_lot_of_its_largest_user(left: tuple[int, int], is_near: bool) -> None:
+    rows = np.array([[7, 20], [0, 0], [0, 0]], dtype=np.int64)
+    assert not search._keep(row_of(*left), rows, 10, 1)
+    assert rows[search.BEFORE].tolist() == [0, 0], "only before the first fill of a walk"
+    assert bool(search._keep(row_of(*left), rows, 10, 0)) == is_near
+    assert rows[search.BEFORE].tolist() == list(left)
+
+
 # --- proposals -------------------------------------------------------------------------------------------------------
 
 
