@@ -7,9 +7,9 @@ of the area above: the *interface*. So every element belongs to exactly one oper
 fed at several places is one operator with several areas, each with an interface of its own. A line that is open at one end
 belongs to the area from which it charges.
 
-What cannot be cut is a finding: an area that is fed in parallel at two different buses, since the power that would circulate
-through it depends on networks that neither operator shows the other; areas side by side that a line joins; a three-winding
-transformer between three areas; two ext_grids of which one stands below the other.
+What cannot be cut is a finding: an area that is fed in parallel at two different buses (`envelopes/opening.py` says why; the finding
+names what to open, and `opened` opens it in a copy); areas side by side that a line joins; a three-winding transformer between
+three areas; two ext_grids of which one stands below the other.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from envelopes.opening import Edge, open_points
 from riskcheck.branches import open_branches
 from riskcheck.columns import rows_in_service
 from riskcheck.network import BadNetwork, Finding
@@ -34,6 +35,7 @@ ENDS = {
     "line": ("from_bus", "to_bus"), "trafo": ("hv_bus", "lv_bus"), "trafo3w": ("hv_bus", "mv_bus", "lv_bus"),
     "impedance": ("from_bus", "to_bus"), "dcline": ("from_bus", "to_bus"), "tcsc": ("from_bus", "to_bus"),
 }  # fmt: skip
+COUPLER_OHM = 1e-6  # of what is no line: enough that a feed on either side of a coupler keeps its side
 SWITCHED = {"line": "l", "trafo": "t", "trafo3w": "t3"}
 
 
@@ -79,6 +81,16 @@ def split(net: Any, by: str = "level") -> dict[str, Area]:
     return {name: cutter.area(name) for name in cutter.above}
 
 
+def opened(net: Any, by: str = "level") -> tuple[Any, tuple[str, ...]]:
+    """A copy in which every area hangs on one bus, and what was opened for it: the operator has to do the same. `net` is only read."""
+    findings: list[Finding] = []
+    cutter = _Cutter(net, _zones(net, by, findings), findings)
+    copied, points = copy.deepcopy(net), [edge for edges in cutter.to_open.values() for edge in edges]
+    for edge in points:
+        copied[edge.table].loc[edge.index, "closed" if edge.table == "switch" else "in_service"] = False
+    return copied, tuple(edge.name for edge in points)
+
+
 def _zones(net: Any, by: str, findings: list[Finding]) -> dict[int, str]:
     if by not in ("level", "zone"):
         raise ValueError(f"split by 'level' or 'zone', not {by!r}")
@@ -108,6 +120,7 @@ class _Cutter:
         self._between: dict[str, list[_Joint]] = defaultdict(list)
         for joint in self._joints:
             self._cut(joint)
+        self.to_open: dict[str, list[Edge]] = {}
         self._check_feeds()
 
     def _tree(self) -> dict[str, str | None]:
@@ -149,8 +162,24 @@ class _Cutter:
             feeds = {self._fused[bus] for bus in self._feeds(area, joints)}
             if len(feeds) > 1:
                 shown, names = ", ".join(map(str, sorted(feeds))), ", ".join(joint.name for joint in joints)
-                remedy = "open all but one, or split the area by an open switch: each part then has an interface of its own"
+                points = self.to_open[area] = self._open_points(area, joints)
+                remedy = f"open {', '.join(edge.name for edge in points)}: each part then has one interface; `opened` does so in a copy"
                 self._note(f"area {area}", f"is fed in parallel at buses {shown} of {self.above[area]} by {names}", remedy)
+
+    def _open_points(self, area: str, joints: list[_Joint]) -> list[Edge]:
+        own = {bus for bus, home in self.home.items() if home == area}
+        inside = [joint for joint in self._joints if own.issuperset(joint.buses)]
+        feeding = [Edge(j.table, j.index, tuple(own.intersection(j.buses)), feed=self._feed(area, j)) for j in joints]
+        return open_points([Edge(j.table, j.index, j.buses, self._ohm(j)) for j in inside], feeding)
+
+    def _feed(self, area: str, joint: _Joint) -> int:
+        return self._fused[self._feeds(area, [joint])[0]]
+
+    def _ohm(self, joint: _Joint) -> float:
+        if joint.table != "line":
+            return COUPLER_OHM
+        line = self._net.line.loc[joint.index]
+        return float(np.hypot(line.r_ohm_per_km, line.x_ohm_per_km) * line.length_km / line.parallel)
 
     def _hanging(self, own: set[int]) -> set[tuple[str, int]]:
         """Lines to another area, open at its end only: they charge from this one."""

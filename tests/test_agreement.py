@@ -16,14 +16,14 @@ from benchmarks.cascade import _sampled
 from benchmarks.whole_network import WholeNetwork
 from envelopes.agreement import RESOLUTION, NoAgreement, agree
 from envelopes.cascade import Cascade, Outcome, cascade, granted_from_the_top, own_base
-from envelopes.interface import split
+from envelopes.interface import opened, split
 from envelopes.operator import Link, Operator
 from envelopes.operator_messages import Answer, Ask, Grant, Malformed, Range, ReactiveBand, Refused, decode, encode, schema
 from envelopes.operator_process import Remote
 from envelopes.outage_rows import outage_rows
 from riskcheck.network import load
 from tests.grids import ring
-from tests.test_interface import village
+from tests.test_interface import looped, village
 
 TOP = Range(1.0, 1.04)
 
@@ -90,6 +90,21 @@ def test_the_whole_network_holds_in_ac_at_corners_of_all_homes() -> None:
     operators, _ = agreed()
     grants = {child: grant for operator in operators.operators.values() for child, grant in operator.grants.items()}
     tally = _sampled(WholeNetwork(operators, narrow()), operators.envelopes_w(), grants, 1_000, 3, lambda _done: None)
+    assert tally.samples == 1_000 and tally.broken == 0, tally
+
+
+def test_an_area_opened_between_its_two_feeds_holds_in_ac() -> None:
+    """The loop is long, so its voltage decides; the operator `lv0` has two areas then, with an interface each."""
+    net = looped()
+    net.line.loc[net.line.index[2:], "length_km"] *= 5
+    net, points = opened(net, "zone")
+    operators = cascade(net, "zone")
+    outcome = operators.run()["mv"]
+    operators.check()
+    assert points == ("line 3",) and outcome.report.secure and 0.1 < outcome.agreement.level < 1
+    grants = {child: grant for operator in operators.operators.values() for child, grant in operator.grants.items()}
+    assert set(grants) == {"lv0-1", "lv0-2"}
+    tally = _sampled(WholeNetwork(operators, net), operators.envelopes_w(), grants, 1_000, 3, lambda _done: None)
     assert tally.samples == 1_000 and tally.broken == 0, tally
 
 

@@ -10,7 +10,7 @@ import pytest
 from pandapower.networks import example_multivoltage
 
 from envelopes.cascade import own_network
-from envelopes.interface import split
+from envelopes.interface import opened, split
 from riskcheck.network import BadNetwork
 
 
@@ -81,10 +81,45 @@ def test_tie_lines_are_cuts_too_and_belong_to_the_area_below() -> None:
     assert 1 in areas["neighbour"].net.line.index and 1 not in areas["mv"].net.line.index
 
 
-def test_an_area_fed_at_two_buses_cannot_be_cut() -> None:
+def looped() -> Any:
+    """A village of one feeder with a station at both ends: bus 2 -- 4 -- 5 -- 6 -- 7 -- bus 3, the last line the longest."""
+    net = village(feeders=1, homes=2)
+    far = pp.create_bus(net, 0.4, zone="lv0")
+    pp.create_line(net, 6, far, 0.25, "NAYY 4x150 SE")
+    pp.create_transformer(net, 3, far, "0.25 MVA 20/0.4 kV")
+    return net
+
+
+def test_an_area_fed_at_two_buses_cannot_be_cut_and_the_finding_says_what_to_open() -> None:
+    said = findings(looped())
+    assert "area lv0: is fed in parallel at buses 2, 3 of mv by trafo 1, trafo 2" in said
+    assert "open line 3: each part then has one interface" in said
+
+
+def test_opened_between_its_feeds_an_area_is_two_with_an_interface_each() -> None:
+    """From bus 4: 0.15 km to 5; from 7: 0.25 km to 6; so 5 goes with 4, 6 with 7 (0.25 < 0.3), and line 5 -- 6 parts them."""
+    net, points = opened(looped(), "zone")
+    assert points == ("line 3",)
+    areas = split(net, "zone")
+    assert {name: (area.buses, area.interface_bus, area.operator) for name, area in areas.items() if name != "mv"} == {
+        "lv0-1": ((4, 5), 2, "lv0"),
+        "lv0-2": ((6, 7), 3, "lv0"),
+    }
+
+
+def test_of_two_feeds_at_one_bus_one_is_opened_and_a_coupler_before_any_line() -> None:
     net = village()
-    pp.create_transformer(net, 3, 4, "0.25 MVA 20/0.4 kV")
-    assert "area lv0: is fed in parallel at buses 2, 3 of mv" in findings(net)
+    second = pp.create_transformer(net, 3, 4, "0.25 MVA 20/0.4 kV")
+    assert opened(net, "zone")[1] == (f"trafo {second}",)
+    coupled = village(feeders=1)
+    section = pp.create_bus(coupled, 0.4, zone="lv0")
+    coupler = pp.create_switch(coupled, 4, section, et="b", closed=True)
+    pp.create_transformer(coupled, 3, section, "0.25 MVA 20/0.4 kV")
+    assert opened(coupled, "zone")[1] == (f"switch {coupler}",)
+
+
+def test_nothing_is_opened_where_every_area_hangs_on_one_bus() -> None:
+    assert opened(village(), "zone")[1] == ()
 
 
 def test_two_transformers_at_one_bus_are_one_interface() -> None:
