@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +30,13 @@ class OutputError(Exception):
     """The report cannot be written."""
 
 
+class WorkersError(Exception):
+    """A process that lived days is gone."""
+
+
 def expected_failures() -> dict[type[Exception], int]:
     """Failures that have a message for people, and their exit codes."""
-    return {ArgumentsError: BAD_INPUT, OutputError: SURROUNDINGS}
+    return {ArgumentsError: BAD_INPUT, OutputError: SURROUNDINGS, WorkersError: SURROUNDINGS}
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -40,10 +46,13 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     seeds = tuple(range(arguments.seed, arguments.seed + arguments.days))
     task = Task(_network(arguments.network), seeds, arguments.intervals, arguments.processes, arguments.out)
+    signal.siginterrupt(signal.SIGINT, True)  # polars, which pandapower loads, lets waiting go on
     try:
         with working(quiet=arguments.json) as progress:
             found = compare(task, progress)
         page = write(task, found)
+    except BrokenExecutor as error:
+        raise WorkersError("a process that lived a day was ended from outside, maybe for want of memory; run again to go on") from error
     except OSError as error:
         raise OutputError(f"cannot write into {arguments.out}: {error.strerror}") from error
     if arguments.json:

@@ -17,9 +17,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import msgspec
@@ -27,6 +25,7 @@ import numpy as np
 
 from benchmarks.feeder import cache_directory, code_hash
 from compare.days import band_edges
+from envelopes.pools import Processes
 from envelopes.refresh import Policy, allocate
 from riskcheck.certify import Certifier
 from riskcheck.linearise import build
@@ -85,7 +84,7 @@ def _compute(network: Network, progress: Progress) -> Ground:
     """The whole range first: its rows are good in every band."""
     ranges = [(network.interface_min_pu, network.interface_max_pu), *band_edges(network)]
     built: list[Built] = []
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+    with Processes(PROCESSES) as pool:
         for rows in pool.map(partial(_built, network), ranges):
             built.append(rows)
             progress("rows from AC sensitivities", len(built) / (len(ranges) + 1))

@@ -1,4 +1,5 @@
-"""Many days, in processes of their own, each kept on the disk when it is done: a run that was stopped goes on where it was.
+"""Many days, in processes of their own, each kept on the disk when it is done: a run that was stopped goes on where it was. An interrupt
+stops at once; the days that were being lived are lived again.
 
 A day's file is named by its seed in a folder named by everything that the day depends on: the network, the number of intervals, and the
 code of this package and of those that it runs.
@@ -8,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from compare.ground import Ground, prepare
 from compare.paradigms import Prepared
 from compare.physics import Physics
 from compare.score import Scored
+from envelopes.pools import Processes
 from riskcheck.network import Network
 
 Progress = Callable[[str, float], None]
@@ -28,7 +29,7 @@ CODE = ("compare", "demo", "envelopes", "exchange", "riskcheck")
 PROCESSES_MAX = 2
 DAYS_FOLDER = "days"
 
-_at_work: tuple[Prepared, Profiles | None, int] | None = None  # of a worker process
+_at_work: Prepared | None = None  # of a worker process
 
 
 class Task(NamedTuple):
@@ -64,31 +65,24 @@ def compare(task: Task, progress: Progress) -> Comparison:
 def _live(task: Task, ground: Ground, profiles: Profiles | None, seeds: Sequence[int], folder: Path, progress: Progress) -> None:
     count = max(1, min(task.processes, len(seeds)))
     told, done = (task.network, ground, profiles, task.intervals), len(task.seeds) - len(seeds)
-    with ProcessPoolExecutor(count, get_context("spawn"), _employ, told) as pool:
-        waiting: set[Future[Scored]] = {pool.submit(_day, seed) for seed in seeds}
+    with Processes(count) as pool:
+        waiting: set[Future[Scored]] = {pool.submit(_day, *told, seed) for seed in seeds}
         progress(f"day {done + 1} of {len(task.seeds)}", done / len(task.seeds))
         while waiting:
             ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for one in ended:
-                if one.exception():
-                    pool.shutdown(cancel_futures=True)
-                day = one.result()
-                _write(folder, day)
+                _write(folder, one.result())
                 done += 1
                 progress(f"day {min(done + 1, len(task.seeds))} of {len(task.seeds)}", done / len(task.seeds))
 
 
-def _employ(network: Network, ground: Ground, profiles: Profiles | None, intervals: int) -> None:
-    """A worker's first quarter hour counts for nothing: it compiles."""
+def _day(network: Network, ground: Ground, profiles: Profiles | None, intervals: int, seed: int) -> Scored:
+    """In a worker process. Its first quarter hour counts for nothing: it compiles."""
     global _at_work
-    _at_work = Prepared(ground, Physics(network)), profiles, intervals
-    _at_work[0].day(draw(network, 0, profiles, 1))
-
-
-def _day(seed: int) -> Scored:
-    assert _at_work is not None
-    prepared, profiles, intervals = _at_work
-    return prepared.day(draw(prepared.physics.network, seed, profiles, intervals))
+    if _at_work is None:
+        _at_work = Prepared(ground, Physics(network))
+        _at_work.day(draw(network, seed, profiles, 1))
+    return _at_work.day(draw(network, seed, profiles, intervals))
 
 
 def _fingerprint(task: Task) -> str:
