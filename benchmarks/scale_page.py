@@ -35,6 +35,8 @@ def figures(found: Found) -> Iterator[str]:
     yield from (_real(found, one) for one in found.of("rows"))
     slopes = [_slope(found, line) for line in ("rows", "allocation", "programs", "day")]
     yield f"| **slope** | | {slopes[0]} | {slopes[1]} | {slopes[2]} | | {slopes[3]} |\n"
+    difference = max((one.more["difference"] for one in found.of("programs") if not one.stopped), default=0.0)
+    yield f"The two answers differ by at most {difference:.0e} of a limit.\n"
     yield f"| {' | '.join(MANY)} |\n|---|{'---:|' * (len(MANY) - 1)}"
     for line in AREAS:
         points = found.of(line)

@@ -299,7 +299,7 @@ def _round(pool: Executor, waiting: Sequence[Piece], store: Store, kept: list[Ou
             lost.append(piece)
     try:
         for number, future in enumerate(as_completed(futures), start=1):
-            piece = futures[future]
+            piece = futures.pop(future)  # its rows may be large, and the next ones come
             done = _result(future)
             if done is None:
                 lost.append(piece)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from benchmarks.scale_page import BEGIN, END, write
 from benchmarks.scale_steps import Point, alone
 from envelopes import job
 from envelopes.forecasts import AreaSource, Forecast, Key
-from envelopes.job import Store, pieces, run
+from envelopes.job import Done, Due, Outcome, Piece, Store, pieces, run
 from tests.test_job import QUARTER, STARTS, passive_of, street
 
 
@@ -83,6 +84,39 @@ def test_areas_alike_fail_alike_and_each_keeps_its_own_last_envelopes(twins: lis
     too_much = {Key(area, 0): (Forecast(lamps, -900_000, 0),) for area in ("one", "two")}
     one, two = run(pieces(twins, too_much, STARTS[:1], store), threads, store)
     assert (one.keeps, one.export_w, two.keeps, two.export_w) == ("last", before.export_w, "failsafe", ())
+
+
+class Rows(bytes):
+    """Counts how many of them there are."""
+
+    alive = 0
+
+    def __new__(cls) -> Rows:
+        cls.alive += 1
+        return super().__new__(cls, b"rows")
+
+    def __del__(self) -> None:
+        type(self).alive -= 1
+
+
+def test_rows_are_let_go_as_soon_as_they_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = [Piece(AreaSource(f"area{number}", ""), (), (Due(0, f"area{number}", ""),)) for number in range(9)]
+    ready = threading.Semaphore(1)
+    alive: list[int] = []
+
+    def solve(_piece: Piece) -> Done:
+        ready.acquire()
+        return Done(Outcome("", 0, "", "new"), Rows())
+
+    class Watched(Store):
+        def keep(self, done: Done) -> Outcome:
+            alive.append(Rows.alive)
+            ready.release()
+            return done.outcome
+
+    monkeypatch.setattr(job, "solve", solve)
+    run(work, threads, Watched(tmp_path))
+    assert max(alive) <= 2, "what is being kept, and what came meanwhile"
 
 
 # --- the benchmark ------------------------------------------------------------------------------------------------
