@@ -95,6 +95,12 @@ def _network(source: str) -> Network:
         raise ArgumentsError(str(error)) from error
 
 
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
@@ -116,7 +122,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(run=_compare)
     parser.add_argument("--network", default=DEFAULT_NETWORK, metavar="NETWORK", help=NETWORK_HELP)
     parser.add_argument("--days", type=_count, default=20, metavar="N", help="how many days (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the first day; each has the next (default: %(default)s)")
+    parser.add_argument("--seed", type=_seed, default=1, metavar="N", help="of the first day; each has the next (default: %(default)s)")
     parser.add_argument("--intervals", type=_intervals, default=INTERVALS_MAX, metavar="N", help="only so many quarter hours from 06:00 on")
     parser.add_argument("--processes", type=_count, default=2, metavar="N", help="days at the same time (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("limex-comparison"), metavar="FOLDER", help="of the report (default: %(default)s)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -58,12 +59,32 @@ def test_twenty_days_of_the_feeder_are_the_default() -> None:
     assert (found.network, found.days, found.seed, found.intervals) == ("ieee-european-lv", 20, 1, 96)
 
 
-@pytest.mark.parametrize("wrong", [("--days", "0"), ("--days", "many"), ("--intervals", "97"), ("--processes", "-1")])
+@pytest.mark.parametrize("wrong", [("--days", "0"), ("--days", "many"), ("--intervals", "97"), ("--processes", "-1"), ("--seed", "-1")])
 def test_counts_that_cannot_be_used_are_refused(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         parsed(*wrong)
     assert refused.value.code == cli.BAD_INPUT
     assert wrong[0] in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "prepare", lambda _network, _progress: pytest.fail("worked before it looked"))
+    monkeypatch.setattr(cli, "_network", lambda _source: network)
+    (tmp_path / "file").write_text("")
+    found = parsed("--out", str(tmp_path / "file"))
+    with pytest.raises(cli.OutputError, match=r"cannot write into .*file"):
+        found.run(found)
+
+
+def test_a_worker_that_is_gone_is_told_with_what_to_do(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_network: object, _progress: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(run, "prepare", broken)
+    monkeypatch.setattr(cli, "_network", lambda _source: network)
+    found = parsed("--out", str(tmp_path))
+    with pytest.raises(cli.WorkersError, match="run again to go on"):
+        found.run(found)
 
 
 def test_a_network_that_does_not_exist_is_named_with_those_that_do() -> None:
