@@ -12,6 +12,7 @@ from exchange import search
 from exchange.bounds import MarketSettings
 from exchange.guards import INTERVALS_MAX
 from exchange.proposals import _secure, deal
+from exchange.snapshot import dump, load
 from riskcheck.polytope import Polytope, RowLabel
 from tests.rulebook import AREA, CUSTOMERS, OPEN, SETTINGS, Market, terms_of
 
@@ -142,6 +143,36 @@ def test_a_row_is_nearly_full_below_a_lot_of_its_largest_user(left: tuple[int, i
     assert rows[search.BEFORE].tolist() == list(left)
 
 
+def two_rows(first: list[int], second: list[int], slack: int, settings: MarketSettings) -> Market:
+    """Of three customers' exports and imports, in integers, with one slack for both."""
+    labels = [RowLabel("thermal", "line", "a"), RowLabel("thermal", "line", "b")]
+    return Market(Polytope(np.array([first, second], dtype=np.int32).T.copy(), slack, labels), settings)
+
+
+@pytest.mark.parametrize("lot", [1, 10])
+def test_exactly_a_lot_of_room_is_room_for_a_lot(lot: int) -> None:
+    """Bob takes 2, alice gives back 1, carol nothing: with room for a lot less alice's, carol's sale is blocked and alice's trades."""
+    row = two_rows([1, 2, 0, 0, 0, 0], [0] * 6, 15_000 + lot, msgspec.structs.replace(SETTINGS, lot_w=lot))
+    row.play(f"""
+        place C1 carol sell 100 @ 100                 rested 100
+        place A1 alice sell 100 @ 200                 rested 100
+        place B1 bob buy 100 @ 300 ioc  traded {lot} @ 200 maker A1
+        ; blocked B1 {lot} of 100 by line; blocked C1 0 of 100 by line; cancelled B1 {100 - lot} ioc
+        place B2 bob buy 100 @ 300 ioc                blocked B2 0 of 100 by line; cancelled B2 100 ioc
+        """)
+
+
+def test_a_row_with_exactly_a_lot_of_room_is_not_tight_for_a_purchase_at_rest() -> None:
+    """Row one is full, and carol gives as much of it as alice takes. Of row two she gives nothing, and it has room for a lot."""
+    row = two_rows([1, 0, 1, 0, 0, 0], [1, 0, 0, 0, 0, 1], 10_010, msgspec.structs.replace(SETTINGS, matching="exchange_rate"))
+    row.play("""
+        withhold w1 thermal/line/a sell 10 @ 90000    withheld 10
+        place A1 alice buy 100 @ 200                  rested 100
+        place C1 carol sell 100 @ 100 ioc  traded 10 @ 200 maker A1
+        ; blocked C1 10 of 100 by line; blocked A1 0 of 90 by line; cancelled C1 90 ioc
+        """)
+
+
 # --- proposals -------------------------------------------------------------------------------------------------------
 
 
@@ -243,3 +274,12 @@ def test_who_is_suspended_is_told_why_the_own_reason_first() -> None:
     bare.do(c.Suspend(AREA, "alice", "unpaid"))
     told = [bare.do(place(f"{name}1", name, "buy", 10, 100))[0].detail for name in ("alice", "bob")]  # type: ignore[union-attr]
     assert told == ["the operator takes no orders: unpaid", "the operator takes no orders: storm"]
+
+
+def test_what_is_withheld_keeps_its_place_in_time_over_a_restart() -> None:
+    row = exact([1] * 8, 41_000).play("""
+        place A1 alice sell 100 @ 100                 rested 100
+        withhold w1 thermal/line/a sell 100 @ 100     withheld 100
+        """)
+    again = load(dump(row.engine)).areas[AREA].intervals[OPEN]
+    assert [order.arrival for order in again.orders()] == [1, 2]

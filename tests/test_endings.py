@@ -217,3 +217,45 @@ def test_holdings_are_the_customers() -> None:
     rows = Polytope(np.array([[1]] * 6, dtype=np.int32), 31_000, [RowLabel("thermal", "line", "a")])
     made = Market(rows).play("withhold w1 thermal/line/a sell 100 @ 100     withheld 100")
     assert made.engine.holdings(AREA, OPEN) == ([5_000] * 3, [5_000] * 3)
+
+
+def test_a_mass_cancel_of_an_interval_takes_the_blocks_that_contain_it_and_no_others() -> None:
+    made = market()
+    made.do(c.OpenInterval(AREA, LATER + 900_000, made.rows.content_hash, made.allocation, made.allocation))
+    made.play("""
+        place A1 alice sell 10 @ 10 times 2           rested 10
+        place A2 alice sell 10 @ 10 times 2 in 3600000  rested 10
+        place B1 bob sell 10 @ 10 times 2             rested 10
+        cancel_all m1 alice in 2700000                cancelled A1 10 mass; 1 orders
+        cancel_all m2 alice in 2700000                0 orders
+        cancel_all m3 alice in 3600000                cancelled A2 10 mass; 1 orders
+        """)
+
+
+# --- what need not be searched ---------------------------------------------------------------------------------------
+
+
+def test_who_has_searched_in_vain_hides_no_order_that_others_reach() -> None:
+    """To the milli-cent: the least price and the greatest that somebody looked for, and what rests just beyond."""
+    market(tick_mct=1).play("""
+        place A1 alice sell 10 @ 50                   rested 10
+        cancel x1 alice A1                            cancelled A1 10 request
+        place A2 alice sell 10 @ 101                  rested 10
+        place B1 bob buy 10 @ 100                     rested 10
+        place B2 bob buy 10 @ 101                     traded 10 @ 101 maker A2
+        place C1 carol buy 10 @ 150                   rested 10
+        cancel x2 carol C1                            cancelled C1 10 request
+        cancel x3 bob B1                              cancelled B1 10 request
+        place C2 carol buy 10 @ 99                    rested 10
+        place A3 alice sell 10 @ 100                  rested 10
+        place A4 alice sell 10 @ 99                   traded 10 @ 99 maker C2
+        """)
+
+
+def test_who_passes_over_its_own_orders_hides_them_from_nobody() -> None:
+    market().play("""
+        place A1 alice sell 10 @ 50                   rested 10
+        place A2 alice sell 10 @ 50 in 3600000        rested 10
+        place A3 alice buy 10 @ 100 times 2           rested 10
+        place B1 bob buy 10 @ 50                      traded 10 @ 50 maker A1
+        """)
