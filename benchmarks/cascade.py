@@ -152,9 +152,10 @@ def main() -> int:
 def _show(console: Console, case: dict[str, Any]) -> None:
     alone = f", joint corners alone {case['joint_corners_level']}" if "cascade" in case else ""
     console.print(f"[bold]{case['case']}[/bold] levels agreed on {case['levels']}{alone}")
-    if "rows_seconds" in case:
-        figures = f"{case['rows']} in {case['rows_seconds']} s, allocation in {case['allocation_seconds']} s, {case['peak_mb']} MB at most"
-        console.print(f"  rows {figures}; {case['violated_at_own_ratings']} limits are broken at the network's own ratings")
+    for run in case.get("runs", ()):
+        rows = f"{run['considered']} rows, {run['binding']} can bind, {run['kept']} kept at a loss of {run['lost']}"
+        cost = f"{run['seconds']} s ({run['processor_seconds']} of processor), {run['peak_mb']} MB"
+        console.print(f"  caps {run['caps']}: {rows}; {cost}; fullest of all rows {run['fullest_of_all_rows']}")
     for problem in case["problems"]:
         console.print(f"  reported: {problem}")
     for method in [method for method in ("cascade", "joint_corners") if method in case]:

@@ -87,7 +87,7 @@ def opened(net: Any, by: str = "level") -> tuple[Any, tuple[str, ...]]:
     cutter = _Cutter(net, _zones(net, by, findings), findings)
     copied, points = copy.deepcopy(net), [edge for edges in cutter.to_open.values() for edge in edges]
     for edge in points:
-        copied[edge.table].loc[edge.index, "closed" if edge.table == "switch" else "in_service"] = False
+        copied[edge.table].loc[edge.number, "closed" if edge.table == "switch" else "in_service"] = False
     return copied, tuple(edge.name for edge in points)
 
 

@@ -20,14 +20,14 @@ class Edge(NamedTuple):
     """An element between buses of one area, or, as a feed, from a bus of the area to one above (`feed`)."""
 
     table: str
-    index: int
+    number: int
     buses: tuple[int, ...]
     ohm: float = 0.0
     feed: int | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.table} {self.index}"
+        return f"{self.table} {self.number}"
 
 
 def open_points(inside: Iterable[Edge], feeding: Iterable[Edge]) -> list[Edge]:
