@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandapower as pp
 import pytest
 
 from compare.breaches import Breaches
@@ -43,9 +44,9 @@ def test_what_flows_above_a_rating_adds_up_over_the_phases() -> None:
 def test_one_power_through_two_lines_counts_once_where_it_exceeds_most() -> None:
     """Interface - 20 A - home 0 - 20 A - home 1, balanced: 1.2 and 1.5 times the rating are half a rating of three phases too much."""
     net = grids.two_buses(rating_a=RATING_A)
-    end = grids.pp.create_bus(net, vn_kv=0.4)
+    end = pp.create_bus(net, vn_kv=0.4)
     grids.line(net, 1, end, 0.2 + 0.1j, 0.8 + 0.4j, RATING_A)
-    grids.pp.create_load(net, end, p_mw=0.001, name="far")
+    pp.create_load(net, end, p_mw=0.001, name="far")
     for column in ("power_factor", "rating_export_w", "rating_import_w", "failsafe_export_w", "failsafe_import_w"):
         net.load[column] = net.load[column].ffill()
     physics = Physics(load(net))
