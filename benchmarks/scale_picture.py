@@ -49,8 +49,10 @@ def _panel(axes: Axes, found: Found, title: str, *, is_time: bool) -> None:
     axes.set(title=title, xscale="log", yscale="log", xlabel="customers", xlim=RANGE)
     for line, (name, colour, marker) in SHOWN.items():
         points = found.of(line)
+        if not points:
+            continue
         done = [(one.customers, one.cpu_s if is_time else one.peak_mb) for one in points if not one.stopped]
-        axes.plot(*zip(*done, strict=True) if done else ([], []), color=colour, marker=marker, markersize=4, linewidth=1.5, label=name)
+        axes.plot([n for n, _ in done], [value for _, value in done], color=colour, marker=marker, markersize=4, linewidth=1.5, label=name)
         if is_time:
             _stopped(axes, [one for one in points if one.stopped], colour)
         _slope(axes, points, done, colour, is_time=is_time)

@@ -136,8 +136,10 @@ def parts(folder: Path, wanted: list[int]) -> dict[int, Path]:
 
 
 def _kept(part: Path) -> tuple[Any, Any, Any]:
+    from riskcheck.blas import use_one_thread
     from riskcheck.polytope import Polytope
 
+    use_one_thread()  # as in any process that has built rows
     given = np.load(part.with_suffix(".npz"))
     return Polytope.from_bytes(part.with_suffix(".rows").read_bytes()), given["caps"], given["floors"]
 
