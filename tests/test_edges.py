@@ -143,6 +143,14 @@ def test_a_row_is_nearly_full_below_a_lot_of_its_largest_user(left: tuple[int, i
     assert rows[search.BEFORE].tolist() == list(left)
 
 
+@pytest.mark.parametrize(("taken", "given", "rate"), [(1, 5, 13_108), (1, 4, 16_384), (2, 1, 131_072), (1, 65_535, 2), (10, 1, 655_360)])
+def test_a_rate_is_rounded_up_to_the_next_65536th(taken: int, given: int, rate: int) -> None:
+    """Ten watts are a lot, and the most that one may cost."""
+    columns, full = np.array([[taken], [given]], dtype=np.int32), row_of(0)
+    assert search._rate(columns[0], columns[1], full, row_of(0), 1, 10, 0, 1) == rate
+    assert tuple(search.rate_and_row(columns, full, 0, 1, 10)) == (rate, 0)
+
+
 def two_rows(first: list[int], second: list[int], slack: int, settings: MarketSettings) -> Market:
     """Of three customers' exports and imports, in integers, with one slack for both."""
     labels = [RowLabel("thermal", "line", "a"), RowLabel("thermal", "line", "b")]
@@ -253,6 +261,18 @@ def test_a_block_counts_as_a_trade_of_both_in_each_of_its_intervals() -> None:
         place B5 bob buy 10 @ 500 in 3600000          rested 10
         place B6 bob buy 10 @ 500 in 3600000          rejected order_to_trade
         """)
+
+
+def test_a_block_that_trades_gives_those_before_it_another_chance() -> None:
+    """Alice takes 2 of a full row, bob nothing, the sellers 1: what bob buys makes room for alice, who bids more and came first."""
+    made = exact([2, 0, 1, 1, 0, 0, 0, 0], 20_000)
+    made.do(c.OpenInterval(AREA, OPEN + 900_000, made.rows.content_hash, made.allocation, made.allocation))
+    for start_ms in (OPEN, OPEN + 900_000):
+        made.ask(f"place C{start_ms} carol sell 100 @ 400 in {start_ms}")
+        made.ask(f"place D{start_ms} dave sell 100 @ 400 in {start_ms}")
+    assert made.ask("place A1 alice buy 100 @ 600 times 2") == "rested 100"
+    told = made.do(place("B1", "bob", "buy", 100, 500, intervals=2))
+    assert [event.legs[0].order_id for event in told if isinstance(event, e.Traded)] == ["B1", "B1", "A1", "A1"]
 
 
 def test_the_operator_may_ask_any_price_of_the_band() -> None:
