@@ -74,7 +74,13 @@ def _eur(days: Sequence[Scored], paradigm: str) -> str:
 
 def verdict(days: Sequence[Scored]) -> list[str]:
     """The most important first."""
-    return [*_security(days), *_promises(days), *(line for rival in RIVALS for line in _against(days, rival)), *_cost(days)]
+    return [
+        *_security(days),
+        *_promises(days),
+        *_recovered(days),
+        *(line for rival in RIVALS for line in _against(days, rival)),
+        *_cost(days),
+    ]
 
 
 def _security(days: Sequence[Scored]) -> list[str]:
@@ -108,6 +114,15 @@ def _promises(days: Sequence[Scored]) -> list[str]:
     breaks = [f"{words} ({broken:,} of {sets:,} sets)" for words, (broken, sets) in made.items() if broken]
     found = [f"Whatever every home does inside its limits, no corner that was tried breaks one with: {', '.join(holds)}."] if holds else []
     return found + ([f"Some corner of what is allowed breaks a limit with: {', '.join(breaks)}."] if breaks else [])
+
+
+def _recovered(days: Sequence[Scored]) -> list[str]:
+    """What envelopes cost against no limits at all, and how much of it trading brings back."""
+    cost, back = (difference(days, one, BASE, WELFARE) for one in ("rating", MARKET))
+    if not cost.is_certain or cost.mean < 0:
+        return []
+    words = f"Envelopes cost {told(cost)} EUR a day against no limits at all: that is the price of never breaking one."
+    return [f"{words} Trading them brings back {told(back)} EUR, {100 * back.mean / cost.mean:.0f} % of it."]
 
 
 def _against(days: Sequence[Scored], rival: str) -> list[str]:

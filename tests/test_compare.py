@@ -272,6 +272,13 @@ def test_what_would_serve_better_by_breaking_limits_is_named() -> None:
     assert temptation(days) == "More, but with broken limits: curtailment 120 EUR (7 minutes a day)."
 
 
+def test_how_much_of_the_price_of_security_trading_brings_back_is_said() -> None:
+    """Envelopes are worth 100, no limits 120, the market 110, 111 and 112: 11 of 20."""
+    days = changed(planted_days((110.0, 111.0, 112.0)), "rating", welfare_eur=120.0)
+    assert any(line.endswith("Trading them brings back 11.0 ± 2.5 EUR, 55 % of it.") for line in verdict(days))
+    assert not any("brings back" in line for line in verdict(planted_days((110.0, 111.0, 112.0))))
+
+
 def test_what_is_the_same_on_every_day_is_said_to_be() -> None:
     lines = verdict(planted_days((110.0, 111.0, 112.0)))
     assert any(line.startswith("The market and envelopes are the same on sun curtailed; demand unserved;") for line in lines)
