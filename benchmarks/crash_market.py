@@ -90,7 +90,7 @@ class CrashMarket:
         side, quantity_w = random.choice(("buy", "sell")), 10 * random.randrange(1, 60)
         force = random.choices(("gate", "until", "ioc", "fok"), (7, 1, 1, 1))[0]
         until_ms = self.now_ms + random.randrange(1, self.lives_ms)
-        display_w, intervals = (10, 1) if random.random() < 0.1 else (0, 2 if random.random() < 0.05 else 1)
+        display_w, intervals = (30, 1) if random.random() < 0.1 else (0, 2 if random.random() < 0.05 else 1)
         start_ms = self.starts[0] if intervals > 1 else start_ms
         price = random.randrange(1_000, 2_000)
         book = random.choice(("export", "import"))

@@ -33,7 +33,7 @@ WORTH_MCT_MIN = 1_500  # a limit worth less is not bought
 OFFERS_MCT = (400, 8_000, 30_000)  # an offer each for what is worth at most this: spare, dispensable, dear; the rest is kept
 KNOWN_AT_GATE, KNOWN_HALVES_MS = 0.95, 90 * MINUTE_MS  # accuracy of a forecast, and the lead that halves it
 PRICE_MOVE, QUANTITY_MOVE_W = 0.04, 200  # smaller changes are not worth a message
-ICEBERG_W, SHOWN_W = 2_000, 500  # who sells so much shows so much of it at a time
+ICEBERG_W, SHOWN_W, PARTS = 2_000, 500, 10  # who sells so much shows so much of it at a time, in about so many parts at most
 BLOCK_W_MIN, BLOCK_W = 300, 2_300  # 10 A single phase, for certain
 BLOCK_INTERVALS = 3  # as many as are open for trading at once, early and late in their windows
 
@@ -201,7 +201,7 @@ def wishes(
 
 def display_w(wish: Wish) -> int:
     """What an order shows of itself at a time; 0: all of it."""
-    return SHOWN_W if wish.side == "sell" and wish.quantity_w >= ICEBERG_W else 0
+    return max(SHOWN_W, wish.quantity_w // PARTS // 10 * 10) if wish.side == "sell" and wish.quantity_w >= ICEBERG_W else 0
 
 
 def car_block(

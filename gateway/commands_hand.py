@@ -218,6 +218,7 @@ RULES = {
     "compensation_mct": "most that is paid for a limit that has to be lowered", "collar_mct": "distance from the last trade; 0: any",
     "pause_mct": "movement of the price that pauses trading; 0: none", "requests_free": "requests per customer and interval; 0: any number",
     "requests_per_trade": "more of them for each trade",
+    "requests_max": "requests of a customer that an interval remembers; it decides no more",
 }  # fmt: skip
 OPERATOR_TEXT = """Gives the operator's orders to a running exchange: each a command in its journal, with a reason.
 

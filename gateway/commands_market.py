@@ -73,6 +73,7 @@ def market_of(arguments: argparse.Namespace) -> MarketSettings:
         interval_ms=arguments.interval_minutes * MINUTE_MS, matching=arguments.matching, sweeps=arguments.sweeps,
         call_auctions=arguments.auctions, auction_pricing=arguments.pricing, collar_mct=arguments.collar_mct,
         pause_mct=arguments.pause_mct, requests_free=arguments.requests_free, requests_per_trade=arguments.requests_per_trade,
+        requests_max=arguments.requests_max,
     )  # fmt: skip
     if settings.problems():
         raise UsageError("; ".join(settings.problems()))
@@ -131,6 +132,8 @@ def _time_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _rule_options(group: argparse._ArgumentGroup) -> None:
+    from exchange.bounds import MarketSettings
+
     group.add_argument(
         "--matching", choices=("exchange_rate", "one_to_one"), default="exchange_rate",
         help="watts at network exchange rates, or against as many watts (default: %(default)s)",
@@ -151,6 +154,10 @@ def _rule_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--requests-per-trade", type=given.whole, default=0, help="and so many more for each of its trades (default: %(default)s)"
     )
+    group.add_argument(
+        "--requests-max", type=given.whole, default=MarketSettings().requests_max,
+        help="requests of a customer that an interval remembers; it decides no more (default: %(default)s)",
+    )  # fmt: skip
 
 
 DEMO_TEXT = """Homes trade their limits over MQTT on a real feeder, end to end.

@@ -100,7 +100,6 @@ class Host:
         self._market_ms = market_ms
         self._listen = listen
         self._changing = asyncio.Lock()
-        self._auctions_since_ms: dict[int, int] = {}
         self._errands: list[_Errand] = []
         self._deciding: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watches: list[asyncio.Task[None]] = []
@@ -228,15 +227,8 @@ class Host:
         return [f"{name} {getattr(in_force, name)}" for name in names if getattr(in_force, name) != getattr(self._asked_for, name)]
 
     def _auctions_over(self, now_ms: int) -> list[int]:
-        """Those to be ended; when an auction was first seen is kept while it lasts. One that is ended now may be followed by a pause
-        before the next look: what is seen then is another auction."""
-        phases = self.engine.phases(self.plan.area)
-        since_ms = self._auctions_since_ms
-        self._auctions_since_ms = {start: since_ms.get(start, now_ms) for start, phase in phases.items() if phase == "auction"}
-        over = auctions_over(self._schedule, now_ms, phases, self._auctions_since_ms)
-        for start in over:
-            del self._auctions_since_ms[start]
-        return over
+        engine, area = self.engine, self.plan.area
+        return auctions_over(self._schedule, now_ms, engine.phases(area), engine.auctions_since_ms(area))
 
     async def _keep_broker(self) -> None:
         while True:

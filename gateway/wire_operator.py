@@ -61,6 +61,7 @@ class SettingsOrder(Order, frozen=True, kw_only=True, tag="settings"):
     pause_mct: Price | None = None
     requests_free: Count | None = None
     requests_per_trade: Count | None = None
+    requests_max: Count | None = None
 
 
 class PhaseOrder(Order, frozen=True, kw_only=True, tag="phase"):

@@ -49,7 +49,7 @@ def orders(seed: int, count: int = 40, intervals: int = 2) -> list[Command]:
         who, start_ms = random.choice(HOMES), START_MS + LENGTH_MS * random.randrange(intervals)
         direction, side = random.choice(("export", "import")), random.choice(("buy", "sell"))
         price, watts = random.randrange(200, 900) * 10, random.randrange(2, 150) * 10
-        extra = random.choice(({}, {}, {}, {"display_w": 20}, {"time_in_force": "ioc"}, {"time_in_force": "until", "until_ms": START_MS}))
+        extra = random.choice(({}, {}, {}, {"display_w": 80}, {"time_in_force": "ioc"}, {"time_in_force": "until", "until_ms": START_MS}))
         asked.append(Place("lv", who, f"o{number}", start_ms, direction, side, watts, price, **extra))  # type: ignore[arg-type]
         if number % 7 == 3:
             asked.append(Replace("lv", who, f"r{number}", f"o{number}", watts + 50, price + 100))
