@@ -225,8 +225,11 @@ def _is_linked(path: Path, before: Path | None) -> bool:
         return False
     try:
         path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            os.link(before, path)
+        if not (path.exists() and path.samefile(before)):
+            beside = path.with_suffix(".part")
+            beside.unlink(missing_ok=True)
+            os.link(before, beside)
+            beside.replace(path)
         os.utime(path)
     except OSError:
         return False

@@ -62,6 +62,13 @@ def test_rows_of_areas_alike_are_one_file_and_forgotten_one_by_one(
     outcome = run(pieces(twins, {}, STARTS[:1], store), threads, store)[0]
     one, two = (tmp_path / "out" / area / f"{outcome.rows_hash}.rows" for area in ("one", "two"))
     assert one.samefile(two)
+    two.unlink()
+    two.write_bytes(b"half of it")
+    (tmp_path / "out" / "two" / "0.json").unlink()
+    again = Store(tmp_path / "out")
+    (tmp_path / "out" / "one" / "0.json").unlink()
+    run(pieces(twins, {}, STARTS[:1], again), threads, again)
+    assert one.samefile(two), "a file that is not the rows is replaced"
     monkeypatch.setattr("envelopes.job.ROWS_KEPT_S", -1.0)
     store.forget("one", QUARTER)
     assert not one.exists()
