@@ -303,3 +303,21 @@ def test_what_is_withheld_keeps_its_place_in_time_over_a_restart() -> None:
         """)
     again = load(dump(row.engine)).areas[AREA].intervals[OPEN]
     assert [order.arrival for order in again.orders()] == [1, 2]
+
+
+def test_nothing_is_shown_of_no_watt() -> None:
+    bare = Market(settings=msgspec.structs.replace(SETTINGS, lot_w=1))
+    assert reason(bare.do(place("a", "alice", "sell", 0, 100, display_w=1))) == "invalid_order"
+    assert reason(bare.do(place("b", "alice", "sell", 0, 100))) == "off_lot"
+
+
+def test_a_replacement_that_is_not_covered_says_what_would_be() -> None:
+    """Of 1,000 W 400 are sold: 4,600 W are held, 600 of them offered, 1,000 below the failsafe."""
+    bare = Market().play("""
+        place A1 alice sell 1000 @ 100                rested 1000
+        place B1 bob buy 400 @ 100                    traded 400 @ 100 maker A1
+        """)
+    (rejected,) = bare.do(c.Replace(AREA, "alice", "r1", "A1", 4_010, 100))
+    assert isinstance(rejected, e.Rejected)
+    assert rejected.detail == "3610 W offered, 3600 W can be sold above the failsafe and earlier offers"
+    assert bare.ask("replace r2 alice A1 to 4000 @ 100") == "replaced 3600 of 4000 lost; rested 3600"
