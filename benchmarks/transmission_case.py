@@ -143,27 +143,31 @@ class Decoupled:
 
     def solve(self, injection_mva: Complexes) -> Complexes:
         """Voltages [n_buses, batch]; NaN where the iteration does not settle. Injections [n_buses, batch] of all but the slack."""
-        v: Complexes = np.repeat(self.start[:, None], injection_mva.shape[1], axis=1)
         target = injection_mva / self.base_mva
+        angle, size = (np.repeat(part[:, None], target.shape[1], axis=1) for part in (np.angle(self.start), np.abs(self.start)))
         for _ in range(ITERATIONS_MAX):
-            angle, size = np.angle(v), np.abs(v)
-            short = (target - v * np.conj(self.y @ v)) / size
-            angle[self.angles] += self._p @ short.real[self.angles]
-            v = np.asarray(size * np.exp(1j * angle), dtype=np.complex128)
-            short = (target - v * np.conj(self.y @ v)) / size
-            size[self.magnitudes] += self._q.solve(np.ascontiguousarray(short.imag[self.magnitudes]))
-            v = np.asarray(size * np.exp(1j * angle), dtype=np.complex128)
-            left = target - v * np.conj(self.y @ v)
-            worst = np.maximum(np.abs(left.real[self.angles]).max(axis=0), np.abs(left.imag[self.magnitudes]).max(axis=0))
+            v = _phasors(size, angle)
+            short = target - v * np.conj(self.y @ v)
+            worst = np.maximum(np.abs(short.real[self.angles]).max(axis=0), np.abs(short.imag[self.magnitudes]).max(axis=0))
             if not (worst > MISMATCH_PU).any():
                 break
+            angle[self.angles] += self._p @ (short.real / size)[self.angles]
+            v = _phasors(size, angle)
+            short = target - v * np.conj(self.y @ v)
+            size[self.magnitudes] += self._q.solve(np.ascontiguousarray((short.imag / size)[self.magnitudes]))
         v[:, ~(worst <= MISMATCH_PU)] = complex(np.nan)
-        return np.asarray(v, dtype=np.complex128)
+        return v
 
     def powers_mva(self, v: Complexes) -> Complexes:
         """Power into every branch at both of its ends [2, n_kept, batch]."""
         pairs = zip(self.ends, (self.y_from, self.y_to), strict=True)
         return np.array([v[at] * np.conj(y @ v) * self.base_mva for at, y in pairs], dtype=np.complex128)
+
+
+def _phasors(size: Floats, angle: Floats) -> Complexes:
+    v = np.empty(size.shape, dtype=np.complex128)
+    v.real, v.imag = size * np.cos(angle), size * np.sin(angle)
+    return v
 
 
 def sampled(case: Case, limits_w: Floats, samples: int, seed: int, tell: Callable[[float], None]) -> Found:
@@ -237,13 +241,13 @@ def _rows_within(
     began = time.perf_counter(), time.process_time()
     found = secured(grid, at, caps_w, tell=lambda phrase, done: tell(f"caps of {share:.0%}: {phrase}", done))
     limits = allocate(found.polytope(), caps_w, weights=caps_w).limits_w
-    seconds, of_processor = time.perf_counter() - began[0], time.process_time() - began[1]
+    seconds, own = time.perf_counter() - began[0], time.process_time() - began[1]
     return {
         "caps": f"{share:.0%}", "considered": found.considered, "binding": found.binding, "kept": len(found.rows.slack),
         "lost": round(found.lost, 6), "parting_outages": len(found.parting),
         "smallest_mw": round(float(limits.min() / 1e6), 3), "total_mw": round(float(limits.sum() / 1e6), 1),
         "fullest_of_all_rows": round(_fullest(grid, at, limits / 1e6), 9),
-        "seconds": round(seconds, 1), "processor_seconds": round(of_processor, 1), "peak_mb": peak_mb(),
+        "seconds": round(seconds, 1), "processor_seconds": round(own, 1), "peak_mb": peak_mb(),
     }  # fmt: skip
 
 
@@ -251,13 +255,13 @@ def _fullest(grid: Grid, at: Indices, limits_mw: Floats) -> float:
     """The largest share of a rating that any corner of these envelopes comes to, over every branch in every outage: nothing screened."""
     flows, (exports, imports) = Flows(grid), np.split(limits_mw, 2)
     of_area, fullest = flows.to_balance[:, at], 0.0
-    for branch in range(len(grid.names)):
+    for branch, rating in enumerate(grid.rating_mw):
         outage, factor = flows.rows_of(branch)
         moved = of_area[branch] + factor[:, None] * of_area[outage]
         flow = flows.base_mw[branch] + factor * flows.base_mw[outage]
         up, down = np.maximum(moved, 0.0), np.maximum(-moved, 0.0)
         most = np.maximum(flow + up @ exports + down @ imports, -flow + up @ imports + down @ exports)
-        fullest = max(fullest, float(most.max()) / float(grid.rating_mw[branch]))
+        fullest = max(fullest, float(most.max() / rating))
     return fullest
 
 

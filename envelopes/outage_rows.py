@@ -26,7 +26,7 @@ def outage_rows(network: Network, share: float) -> Rows:
     exports = [c.rating_export_w for c in network.customers] + [max(p.high_w, 0) for p in network.passives]
     imports = [c.rating_import_w for c in network.customers] + [max(-p.low_w, 0) for p in network.passives]
     caps = np.array(exports + imports, dtype=np.int64)
-    found = secured(grid_of(network).rated(share), [x.bus for x in network.injectors], caps)
+    found = secured(grid_of(network).rated(share), [x.bus for x in network.injectors], caps, loss=0.0)  # passives cannot shrink
     if found.violated:
         raise Insecure(f"limits are broken before anybody moves: {found.violated[0]}")
     chosen = np.concatenate([np.arange(n), total + np.arange(n)])

@@ -25,6 +25,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from envelopes.screening import Screen
+from riskcheck.blas import use_one_thread
 from riskcheck.polytope import Polytope, RowLabel
 from riskcheck.rows import Rows
 
@@ -111,6 +112,7 @@ class Flows:
     """Distribution factors of a grid: flows by injections, and what outages move."""
 
     def __init__(self, grid: Grid) -> None:
+        use_one_thread()
         self.grid = grid
         n, lines = len(grid.injection_mw), len(grid.names)
         at = np.arange(lines)
