@@ -44,7 +44,7 @@ def main() -> int:
     left = [mutant for name in every for mutant in _drawn(name, every[name], arguments)]
     print(f"seed {arguments.seed}: {len(left)} of {sum(map(len, every.values()))} mutants of {len(every)} files", flush=True)
     found, verdicts = dict.fromkeys(left, SURVIVED), Verdicts(arguments.verdicts)
-    for stage in (stages.streams(SHORT_SEEDS, arguments.commands), stages.streams(LONG_SEEDS, arguments.long), stages.tests()):
+    for stage in (stages.streams(SHORT_SEEDS, arguments.commands), stages.tests(), stages.streams(LONG_SEEDS, arguments.long)):
         _judge(stage, left, verdicts, arguments)
         found |= {mutant: verdicts.known[mutant.name, stage.key(mutant)] for mutant in left}
         left = [mutant for mutant in left if found[mutant] == SURVIVED]

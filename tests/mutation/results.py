@@ -54,14 +54,13 @@ def report(found: Iterable[tuple[Mutant, str]], sizes: Mapping[str, int]) -> int
     print("| file | mutants | judged | killed | | by streams | by tests | no end | explained | survived |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name, count in (*counts.items(), ("all", total)):
-        columns = [
-            sizes.get(name, sum(sizes.values())),
-            count.total(),
-            _killed(count),
-            f"{_share(count):.1%}",
-            *(count[how] for how in COLUMNS),
-        ]
+        size = sizes.get(name, sum(sizes.values()))
+        columns = [size, count.total(), _killed(count), f"{_share(count):.1%}", *(count[how] for how in COLUMNS)]
         print(f"| {name} | {' | '.join(map(str, columns))} |")
+    differing = total.total() - total["explained"]
+    print(
+        f"{_killed(total)} of {total.total()} are killed, {_killed(total) / max(1, differing):.1%} of the {differing} that are not explained"
+    )
     return 0 if _share(total) >= KILLED_MIN and not total["survived"] and not refuted else 1
 
 

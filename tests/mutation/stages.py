@@ -1,4 +1,4 @@
-"""Who judges, the cheapest first: short recorded streams, long ones, then the tests of the parts concerned.
+"""Who judges, the cheapest first: short recorded streams, then the tests of the parts concerned, then long streams.
 
 Each stage sees what the one before let through. Before it judges anything it must be content with the files as they are, compiled and as
 plain Python: streams that the engine itself does not follow end the run, and a test that fails does not judge. A mutant may take some
