@@ -9,8 +9,8 @@ solved in AC at random corners of all envelopes (`benchmarks/whole_network.py`).
 corners: the largest share of all connections with which "all export" and "all import" hold in AC on the whole network, which no
 operator has; its envelopes face the same samples.
 
-`transmission` is case118 with N-1: the TSO alone, areas below it being the loads of its buses; `pegase` times the rows of case1354pegase
-(both `benchmarks/transmission_case.py`).
+`transmission` is case118 with N-1: the TSO alone, areas below it being the loads of its buses (`benchmarks/transmission_case.py`);
+`pegase` times the rows of case1354pegase (`benchmarks/cascade_rows.py`).
 Exit codes: 0 no limit of the cascade's envelopes is broken, 1 some are.
 """
 
@@ -28,8 +28,9 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from benchmarks.cascade_networks import NETWORKS
+from benchmarks.cascade_rows import pegase
 from benchmarks.measure import load_average, machine, peak_mb
-from benchmarks.transmission_case import pegase, transmission
+from benchmarks.transmission_case import transmission
 from benchmarks.whole_network import Tally, WholeNetwork
 from envelopes.cascade import cascade
 
