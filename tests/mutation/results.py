@@ -57,10 +57,8 @@ def report(found: Iterable[tuple[Mutant, str]], sizes: Mapping[str, int]) -> int
         size = sizes.get(name, sum(sizes.values()))
         columns = [size, count.total(), _killed(count), f"{_share(count):.1%}", *(count[how] for how in COLUMNS)]
         print(f"| {name} | {' | '.join(map(str, columns))} |")
-    differing = total.total() - total["explained"]
-    print(
-        f"{_killed(total)} of {total.total()} are killed, {_killed(total) / max(1, differing):.1%} of the {differing} that are not explained"
-    )
+    killed, unexplained = _killed(total), total.total() - total["explained"]
+    print(f"{killed} of {total.total()} are killed; of the {unexplained} that are not explained {killed / max(1, unexplained):.1%}")
     return 0 if _share(total) >= KILLED_MIN and not total["survived"] and not refuted else 1
 
 
