@@ -139,6 +139,11 @@ def _cash(area: Area, part: Part, price_mct: int) -> int:
     return part.order.line.sign * cash_of(part.watts, price_mct, area.settings.interval_ms)
 
 
+def _due(area: Area, dealt: Deal) -> int:
+    """What the operator would have to pay in, with everybody at its own limit; negative where it has something over."""
+    return sum(_cash(area, part, part.order.price_mct) for part in dealt)
+
+
 def walk_worth(area: Area, interval: Interval, taker: Order, time_in_force: TimeInForce, shut: int) -> int:
     """The welfare of the walk that would happen otherwise, at the orders' limits. Takes everything back."""
     undo, open_w = matching.Undo(interval), taker.open_w
@@ -264,7 +269,7 @@ def _judge_uncross(engine: Engine, area: Area, interval: Interval, command: Uncr
     broken = _secure(interval, dealt)
     if broken is not None:
         return broken
-    if sum(_cash(area, part, part.order.price_mct) for part in dealt) > 0:
+    if _due(area, dealt) > 0:
         return Reason.UNPAID_PROPOSAL, "the buyers' limits do not cover what the sellers ask"
     worth = welfare(dealt)
     walked = welfare(greedy(engine, area, interval)) if command.ends_auction else 0
@@ -274,7 +279,10 @@ def _judge_uncross(engine: Engine, area: Area, interval: Interval, command: Uncr
 
 
 def greedy(engine: Engine, area: Area, interval: Interval) -> Deal:
-    """What purchases would get, the best-priced first, each walking as if it had just come. Takes everything back."""
+    """What purchases would get, the best-priced first, each walking as if it had just come. Takes everything back.
+
+    Nothing where rounding makes the operator pay, or the welfare negative: then pairs trade when the auction has ended.
+    """
     undo, shut = matching.Undo(interval), engine.shut(area.name, interval.start_ms)
     taken: dict[int, int] = {}
     orders: dict[int, Order] = {}
@@ -294,7 +302,8 @@ def greedy(engine: Engine, area: Area, interval: Interval) -> Deal:
         order = orders[key]
         return kinds.of(order.right), order.line.side == "sell", order.line.sign * order.price_mct, order.arrival
 
-    return [Part(orders[key], taken[key]) for key in sorted(taken, key=place) if taken[key]]
+    dealt = [Part(orders[key], taken[key]) for key in sorted(taken, key=place) if taken[key]]
+    return dealt if welfare(dealt) >= 0 and _due(area, dealt) <= 0 else []
 
 
 def _add(taken: dict[int, int], orders: dict[int, Order], order: Order, watts: int) -> None:

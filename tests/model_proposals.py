@@ -119,11 +119,14 @@ def paid_at_rest(area: Area, interval: Interval, deals: Deals, row_price_mct: Se
 
 
 def greedy(area: Area, interval: Interval) -> Deals:
-    """Purchases by price, then arrival, each walking as if it had just come; own orders are passed over."""
+    """Purchases by price, then arrival, each walking as if it had just come; own orders are passed over. Nothing where the operator
+    would pay or the welfare is negative."""
     scene, dealt = Scene(area, interval), {}
     for purchase in sorted((order for order in interval.orders if order.side == "buy"), key=Order.rank):
         for fill in scene.walk(purchase, purchase.open_w, purchase.price_mct, True)[0]:
             dealt[purchase] = dealt.get(purchase, 0) + fill.taker_w
             if fill.maker is not None:
                 dealt[fill.maker] = dealt.get(fill.maker, 0) + fill.maker_w
-    return in_order(area, interval, dealt, None)
+    deals = in_order(area, interval, dealt, None)
+    is_paid = sum(cash for _, cash in as_bid(area, deals)) <= 0
+    return deals if is_paid and welfare(deals) >= 0 else []

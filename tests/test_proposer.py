@@ -193,6 +193,34 @@ def test_an_auction_in_which_nothing_trades_ends_all_the_same() -> None:
     assert engine.areas["lv"].intervals[0].phase == "continuous"
 
 
+def ended(engine: Engine, *orders: Place) -> tuple[Uncrossed, list[Traded]]:
+    """An auction over these orders that ends without a proposal: its result, and the trades of the whole command."""
+    for order in orders:
+        apply(engine, order)
+    events = apply(engine, Uncross("lv", 0, engine.areas["lv"].intervals[0].rows_hash, (), ends_auction=True))
+    (done,) = (event for event in events if isinstance(event, Uncrossed))
+    return done, [event for event in events if isinstance(event, Traded)]
+
+
+def test_a_greedy_match_that_the_operator_would_have_to_pay_for_is_none_and_its_pairs_trade_afterwards() -> None:
+    """20 W at 1,030 are 5.15 mct, twice 10 W are 2.575 each: whole milli-cents, rounded down, would cost the operator 5 - 2 - 2 = 1."""
+    alike = dict.fromkeys(NAMES, (1, 1))
+    engine = market(MarketSettings(), phase="auction", polytope=rows(alike))
+    orders = place("ann", "sell", 20, 1_030), place("cat", "buy", 10, 1_030), place("dan", "buy", 10, 1_030)
+    done, trades = ended(engine, *orders)
+    assert (done.is_proposal, done.welfare_mct) == (False, 0)
+    assert [(trade.kind, [leg.cash_mct for leg in trade.legs]) for trade in trades] == [("pair", [-2, 2]), ("pair", [-2, 2])]
+    assert engine.operator_cash("lv") == 0
+
+
+def test_a_greedy_match_of_negative_welfare_is_none_and_its_pairs_trade_afterwards() -> None:
+    """At 1.05 W for one, 10 W are 9 W and a rest that is lost: 9 x 1,100 - 10 x 1,000 < 0, though a lot pays: 10 x 1,100 = 11 x 1,000."""
+    engine = market(phase="auction", polytope=rows({"ann": (20, 1), "ben": (19, 1), "cat": (21, 1), "dan": (0, 1)}))
+    done, trades = ended(engine, place("ann", "sell", 10, 1_000), place("cat", "buy", 10, 1_100))
+    assert done.welfare_mct == 0
+    assert [(trade.kind, [leg.change_w for leg in trade.legs]) for trade in trades] == [("pair", [9, -10])]
+
+
 def test_the_indicative_result_is_what_the_auction_then_does() -> None:
     engine, proposer = market(phase="auction"), Proposer()
     resting_offers(engine)
