@@ -30,7 +30,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "exchange/book.py": (*EVERY, "tests/test_snapshot.py"),
     "exchange/ledger.py": ("tests/test_ledger.py", *EVERY, "tests/test_rebase_effects.py"),
     "exchange/search.py": EVERY,
-    "exchange/proposals.py": EVERY,
+    "exchange/proposals.py": ("tests/test_deals.py", *EVERY),
     "exchange/blocks.py": EVERY,
     "exchange/withhold.py": (*EVERY, "tests/test_engine_operator.py"),
     "exchange/guards.py": (*EVERY, "tests/test_engine_rejects.py"),
