@@ -37,7 +37,7 @@ from gateway.show import working
 
 SIZES = (50, 100, 200, 400, 800, 1_506)
 AREAS = (3_000, 10_000, 30_000, 100_000)
-LARGE_AREAS = (10_000, 100_000)
+LARGE_AREAS = (100_000,)
 SMALL = 100
 QUICK, AREAS_QUICK = (50,), (150,)
 FORECASTS = 4
