@@ -74,7 +74,8 @@ class Screen:
         for rows in self._fillable("rows of outages, branch by branch"):
             self.binding += len(rows.slack_w)
             fewer, lost = self._covered(rows, loss / 2)
-            kept, first = [*kept, fewer], max(first, lost)
+            kept.append(fewer)
+            first = max(first, lost)
         rows, second = self._covered(Signed.joined(kept), loss / 2)
         return rows, 1 - (1 - first) * (1 - second)
 
