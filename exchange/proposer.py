@@ -133,7 +133,7 @@ class Proposer:
         return Indication((), 0, {}) if asked is None else _indication(area, interval, asked)
 
     def may_uncross(self, engine: Engine, area_name: str, interval_ms: int) -> bool:
-        """Whether the orders at rest could gain together, by the prices of the last solution, as much as a lot costs at them."""
+        """Whether the orders at rest could gain together, by the prices of the last solution, as much as a lot of the dearest right."""
         found = _open_interval(engine, area_name, interval_ms)
         if found is None or found[1].phase != "continuous" or not found[0].settings.sweeps:
             return False
@@ -142,7 +142,7 @@ class Proposer:
         if outlook is None:
             return bool((interval.buys.heads[PRICE] != NONE).any())
         worth: float = _edges_worth(interval.buys.heads, interval.sells.heads, outlook.right_price_mct) + _freed_worth(interval, outlook)
-        return worth >= max(_least_gain(area), area.settings.lot_w * outlook.right_price_mct.max(initial=0.0))
+        return worth >= max(_least_gain(area), area.settings.lot_w * float(outlook.right_price_mct.max(initial=0.0)))
 
     def forget(self, area_name: str, interval_ms: int) -> None:
         """An interval was retired."""
@@ -206,7 +206,7 @@ def _may_gain(area: Area, interval: Interval, taker: Order, outlook: _Outlook | 
         return False
     if outlook is None:
         return True
-    price = outlook.right_price_mct[taker.right]
+    price = float(outlook.right_price_mct[taker.right])
     return abs(taker.price_mct - price) * taker.open_w >= _least_gain(area)
 
 

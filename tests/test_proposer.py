@@ -170,6 +170,16 @@ def test_orders_at_rest_are_uncrossed_once_and_then_left_alone() -> None:
     assert proposer.uncross(engine, "lv", 0, ends_auction=False) is None
 
 
+def test_what_is_worth_less_than_a_lot_is_not_uncrossed() -> None:
+    """At 1,500 for a watt of dan's, his 100 W gain 100 for each that he bids more: ben's right is the dearest, a lot of it costs 20,000."""
+    engine, proposer = market(), Proposer()
+    resting_offers(engine)
+    proposer.propose(engine, place("cat", "buy", 100, 5_000))
+    for bid, is_asked in ((1_690, False), (1_710, True)):
+        apply(engine, place("dan", "buy", 100, bid, bid))
+        assert proposer.may_uncross(engine, "lv", 0) is is_asked
+
+
 @pytest.mark.parametrize("pricing", ["pay_as_bid", "uniform"])
 def test_an_auction_ends_with_the_joint_fills(pricing: str) -> None:
     settings = MarketSettings(matching="exchange_rate", sweeps=True, call_auctions=True, auction_pricing=pricing)

@@ -13,7 +13,7 @@ from riskcheck import sweep
 from riskcheck.solver import Answer, Nearest
 from riskcheck.sweep import Fills, Offers, best, right_price_mct
 from riskcheck.vertex import climb
-from riskcheck.whole import classes
+from riskcheck.whole import classes, left_over
 
 FREE = -1
 
@@ -214,6 +214,23 @@ def test_the_vertex_walk_leaves_a_face_for_its_best_corner() -> None:
 
 def test_equal_columns_are_one_class() -> None:
     assert classes(columns([1, 2], [1, 2], [2, 1], [1, 2])).tolist() == [0, 0, 2, 0]
+
+
+def test_what_sales_give_back_counts_before_purchases_and_a_broken_row_ends_the_sum() -> None:
+    """Of 5 units of room 100 W at 3 units each take 300, of which 100 W at 3 give back 300: all are left, and with 99 W 2 are."""
+    cols, room = columns([3], [3]), np.array([5])
+    assert left_over(cols, room, np.array([0, 1]), np.array([100, -100])).tolist() == [5]
+    assert left_over(cols, room, np.array([0, 1]), np.array([100, -99])).tolist() == [2]
+    assert left_over(cols, room, np.array([0, 1, 0]), np.array([100, -98, 2**31])).tolist() == [-1]
+
+
+def test_in_a_hurry_a_walk_that_is_cut_short_is_a_proposal_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "STEPS_QUICK", 1)
+    monkeypatch.setattr(sweep, "_by_highs", None)
+    cols, residual, asked = random_book(3)
+    fills = best(cols, residual, asked, is_quick=True)
+    assert (residual_after(cols, residual, asked, fills) >= 0).all()
+    assert 0 <= fills.welfare_mct_w <= best(cols, residual, asked).welfare_mct_w
 
 
 def test_sums_that_could_overflow_are_refused() -> None:
