@@ -11,12 +11,14 @@ are refused, as in life.
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 from typing import cast
 
 import msgspec
 
 from benchmarks.feeder import AREA, Feeder, Progress
+from demo import hand
 from demo.blotter import Blotter
 from demo.homes import Connection, HomeModel, HomeState, fleet
 from demo.timetable import Clock, FleetSpec, Moment, timetable
@@ -24,6 +26,7 @@ from demo.trading import Amendment, Market, amend, wishes
 from exchange.bounds import MarketSettings
 from exchange.commands import Advance, Cancel, CloseGate, Command, CustomerCommand, Direction, Place, Replace, RetireInterval, Side
 from exchange.engine import Engine
+from exchange.events import Accepted, Event
 from gateway import wire
 from gateway.clock import Schedule, due
 from gateway.reports import private
@@ -37,10 +40,11 @@ AWAY_TICKS, SPREAD_TICKS = 32, 60  # so that unconstrained requests lead to 0.39
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """Commands in order, and what they are in words."""
+    """Commands in order, and what they are in words. `collected`: orders of an interval that came before the demo's auction of it ends."""
 
     name: str
     commands: tuple[Command, ...]
+    collected: dict[int, int] = {}
 
 
 class Resident:
@@ -95,6 +99,9 @@ class DemoDay:
         self.residents = {model.customer: Resident(model, position) for position, model in enumerate(models)}
         self.engine = Engine()
         self.commands: list[Command] = []
+        self.collected: Counter[int] = Counter()
+        demo = hand.schedule(0, 1, SETTINGS.interval_ms)
+        self._auction_share = (demo.auction_lead_ms - demo.open_lead_ms) / (demo.auction_lead_ms - demo.close_lead_ms)
 
     def run(self, progress: Progress) -> list[Command]:
         self._apply(*self.feeder.opening(self.settings))
@@ -116,18 +123,22 @@ class DemoDay:
             resident.blotter.forget(moment.interval_ms)
             return
         for amendment in resident.wanted(self.engine, self.spec, moment):
-            self._apply(resident.command(amendment, moment.interval_ms))
+            events = self._apply(resident.command(amendment, moment.interval_ms))
+            self.collected[moment.interval_ms] += moment.progress < self._auction_share and isinstance(events[0], Accepted)
 
     def _keep_time(self, now_ms: int) -> None:
         engine = self.engine
         self._apply(*due(self.schedule, AREA, now_ms, engine.gates(AREA), engine.next_expiry_ms(), self.feeder.open_interval))
 
-    def _apply(self, *commands: Command) -> None:
+    def _apply(self, *commands: Command) -> list[Event]:
+        told = []
         for command in commands:
             self.commands.append(command)
-            for event in self.engine.apply(command):
-                for _, customer, report in private(event):
-                    self.residents[customer].blotter.take(cast("wire.AnyReport", report))
+            told += self.engine.apply(command)
+        for event in told:
+            for _, customer, report in private(event):
+                self.residents[customer].blotter.take(cast("wire.AnyReport", report))
+        return told
 
 
 def demo_day(
@@ -135,7 +146,8 @@ def demo_day(
 ) -> Stream:  # fmt: skip
     """The demo's commands over so many intervals from the so many-th quarter hour of the day on, as homes ask under these rules."""
     day = DemoDay(feeder, seed, intervals, first_interval, settings)
-    return Stream(f"demo, {intervals} intervals, seed {seed}", tuple(day.run(progress)))
+    commands = tuple(day.run(progress))
+    return Stream(f"demo, {intervals} intervals, seed {seed}", commands, dict(day.collected))
 
 
 def busy(feeder: Feeder, seed: int, requests: int, settings: MarketSettings = SETTINGS) -> Stream:

@@ -15,8 +15,9 @@ where that optimum is worth `MATTERS_MCT_W` (200 W at the middle price): whole w
 
 **Day.** Every order that homes placed in a demo's day, recorded in a one-to-one market: each once, at the moment at which it was
 placed, with the terms that it had last, whatever became of it. So all markets see the same orders. The clairvoyant knows those of
-an interval beforehand and minds rows, ratings and failsafes. With `opening`, that part of an interval's orders is collected in an
-opening auction. Welfare counts each trade at the orders' limits.
+an interval beforehand and minds rows, ratings and failsafes. "As in the demo": the orders that come while the demo's opening auction
+of an interval collects are matched in that auction, the others meet as they come. With `opening`, that part of an interval's orders is
+collected instead. Welfare counts each trade at the orders' limits.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from benchmarks.feeder import Feeder
+    from benchmarks.orders import Stream
     from exchange.bounds import MarketSettings
-    from exchange.commands import Command, Place
+    from exchange.commands import Place
 
     Tell = Callable[[str], None]
 
@@ -76,6 +78,7 @@ class Day:
     """Sums over all intervals, in mct/kWh times watts."""
 
     orders: int
+    collected: int  # of them, in the auctions that open the demo's intervals
     clairvoyant: float
     of: dict[str, int]
 
@@ -109,13 +112,14 @@ def _whole(book: Book, shares: Shares) -> None:
     shares.below_greedy += auction < greedy
 
 
-def _traded(book: Book, settings: MarketSettings, places: Sequence[Place] | None = None, opening: float = 0.0) -> int:
-    """The welfare of orders that come one by one, after an opening auction over that part of them."""
-    places = book.places if places is None else places
-    market, first = opened(book, settings, "auction" if opening else "continuous"), int(opening * len(places))
-    for number, place in enumerate(places):
-        if opening and number == first:
-            market.end_auction(book.interval_ms, ask=settings.sweeps)
+def _traded(book: Book, settings: MarketSettings, collected: int = 0) -> int:
+    """The welfare of orders that come one by one, after an opening auction over the first of them."""
+    market = opened(book, settings, "auction" if collected else "continuous")
+    for place in book.places[:collected]:
+        market.take(place)
+    if collected:
+        market.end_auction(book.interval_ms, ask=settings.sweeps)
+    for place in book.places[collected:]:
         market.take(place)
     return market.total()
 
@@ -159,29 +163,31 @@ def _gain(market: Market, place: Place) -> int:
 # --- a day --------------------------------------------------------------------------------------------------------
 
 
-def of_day(feeder: Feeder, commands: Sequence[Command], tell: Tell) -> Day:
+def of_day(feeder: Feeder, stream: Stream, tell: Tell) -> Day:
     rows, n = feeder.polytope, len(feeder.terms)
     held = np.array(feeder.export_w + feeder.import_w)
     most_sold = held - np.array([t.failsafe_export_w for t in feeder.terms] + [t.failsafe_import_w for t in feeder.terms])
     most_bought = np.array([t.rating_export_w for t in feeder.terms] + [t.rating_import_w for t in feeder.terms]) - held
-    day = Day(0, 0.0, {})
+    day = Day(0, 0, 0.0, {})
     assert len(held) == 2 * n == rows.n_rights
-    for interval_ms, places in sorted(ever_placed(commands, ONE_TO_ONE).items()):
+    for interval_ms, places in sorted(ever_placed(stream.commands, ONE_TO_ONE).items()):
         tell(f"the day: {day.orders:,} orders so far")
         orders = orders_of(feeder, places)
-        day.orders += len(places)
+        collected = stream.collected.get(interval_ms, 0)
+        day.orders, day.collected = day.orders + len(places), day.collected + collected
         day.clairvoyant += optimum(rows.columns, rows.residual(held), orders, net_w=(most_sold, most_bought))
-        for way, worth in _ways(Book(feeder, interval_ms, tuple(places))):
+        for way, worth in _ways(Book(feeder, interval_ms, tuple(places)), collected):
             day.of[way] = day.of.get(way, 0) + worth
     return day
 
 
-def _ways(book: Book) -> Iterable[tuple[str, int]]:
+def _ways(book: Book, collected: int) -> Iterable[tuple[str, int]]:
     yield "pairs one to one", _traded(book, ONE_TO_ONE)
     yield "pairs at rates", _traded(book, RATES)
     yield "sweeps", _traded(book, SWEEPS)
+    yield "sweeps, auction as in the demo", _traded(book, SWEEPS, collected)
     for opening in OPENINGS:
-        yield f"sweeps, opening {opening:.0%}", _traded(book, SWEEPS, opening=opening)
+        yield f"sweeps, opening {opening:.0%}", _traded(book, SWEEPS, int(opening * len(book.places)))
 
 
 # --- the tables ---------------------------------------------------------------------------------------------------
@@ -208,7 +214,8 @@ def _cell(shares: Sequence[float]) -> str:
 
 
 def of_a_day(day: Day) -> RenderableType:
-    title = f"A demo's day, {day.orders:,} orders (target {DAY_TARGET}, {FACTOR_TARGET} times one to one)"
+    target = f"target {DAY_TARGET}, {FACTOR_TARGET} times one to one"
+    title = f"A demo's day, {day.orders:,} orders, {day.collected:,} while opening auctions collect ({target})"
     table = _table(title, "market", "of the clairvoyant", "times pairs one to one")
     least = day.of["pairs one to one"]
     for way, worth in day.of.items():
@@ -258,10 +265,10 @@ def _recorded(args: argparse.Namespace, whole: list[Shares], single: list[Shares
     if not args.intervals:
         return None
     feeder = ready(DEFAULT_NETWORK, lambda phrase, _: tell(phrase))[1]
-    commands = demo_day(feeder, args.seed, args.intervals, args.first_interval, lambda phrase, _: tell(phrase), ONE_TO_ONE).commands
-    books = [book for number, book in enumerate(recorded(feeder, commands, ONE_TO_ONE)) if number % args.every == 0]
+    stream = demo_day(feeder, args.seed, args.intervals, args.first_interval, lambda phrase, _: tell(phrase), ONE_TO_ONE)
+    books = [book for number, book in enumerate(recorded(feeder, stream.commands, ONE_TO_ONE)) if number % args.every == 0]
     _append(of_books(f"{feeder.network}, recorded", books, tell), whole, single)
-    return of_day(feeder, commands, tell)
+    return of_day(feeder, stream, tell)
 
 
 def _parser() -> argparse.ArgumentParser:

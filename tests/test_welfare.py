@@ -12,6 +12,7 @@ from benchmarks.books import LOT_W, TICK_MCT, Book, generated
 from benchmarks.feeder import AREA, Feeder, synthetic
 from benchmarks.markets import ONE_TO_ONE, RATES, SWEEPS, ever_placed, opened, orders_of, recorded
 from benchmarks.optimum import Orders, optimum
+from benchmarks.orders import Stream
 from exchange.commands import Cancel, CloseGate, Command, Place, Replace
 
 FEEDER, STREET = synthetic(8, 12), synthetic(30, 40)
@@ -104,8 +105,10 @@ def test_the_days_orders_come_once_each_when_placed_with_their_last_terms() -> N
 
 
 def test_a_day_sets_every_market_beside_the_clairvoyant() -> None:
-    day = welfare.of_day(FEEDER, [*FEEDER.opening(ONE_TO_ONE), FEEDER.open_interval(0), *generated(FEEDER, 1, 0).places], lambda _: None)
-    assert day.orders == len(generated(FEEDER, 1, 0).places)
+    places = generated(FEEDER, 1, 0).places
+    stream = Stream("a day", (*FEEDER.opening(ONE_TO_ONE), FEEDER.open_interval(0), *places), {0: len(places) // 2})
+    day = welfare.of_day(FEEDER, stream, lambda _: None)
+    assert (day.orders, day.collected) == (len(places), len(places) // 2)
     assert 0 < max(day.of.values()) <= day.clairvoyant
 
 
