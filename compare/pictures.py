@@ -53,17 +53,19 @@ def _bars(axes: Axes, days: Sequence[Scored], metric: Metric, title: str) -> Non
     _laid_out(axes, order, title, ROOM * reach)
 
 
-def _stacked(axes: Axes, days: Sequence[Scored], parts: Sequence[tuple[str, str, str]], title: str) -> None:
-    """A bar per paradigm made of parts (metric, words, colour), with the figure of the whole."""
-    order, totals = ranked(days), np.zeros(len(NAMES))
-    for key, words, colour in parts:
-        means = np.array([over_days(days, name, BY_KEY[key]).mean for name in order])
-        axes.barh(range(len(order)), means, left=totals, color=colour, height=THICK, label=words)
-        totals += means
-    reach = totals.max() or 1.0
-    for place, total in enumerate(totals):
-        axes.text(total + 0.015 * reach, place, _short(Mean(total, None)), va="center", fontweight="bold")
-    _laid_out(axes, order, title, ROOM * reach)
+def _stacked(axes: Axes, days: Sequence[Scored], parts: Sequence[tuple[str, str, str]], title: str, units: int = 1) -> None:
+    """A bar per paradigm made of parts (metric, words, colour), with the sum as its figure, or every part's where units differ."""
+    order = ranked(days)
+    means = np.array([[over_days(days, name, BY_KEY[key]).mean for name in order] for key, _, _ in parts])
+    ends = means.cumsum(axis=0)
+    for (_, words, colour), part, end in zip(parts, means, ends, strict=True):
+        axes.barh(range(len(order)), part, left=end - part, color=colour, height=THICK, label=words)
+    reach = ends[-1].max() or 1.0
+    for place, total in enumerate(ends[-1]):
+        figures = means[:, place] if units > 1 and total else [total]
+        text = " + ".join(_short(Mean(figure, None)) for figure in figures)
+        axes.text(total + 0.015 * reach, place, text, va="center", fontweight="bold")
+    _laid_out(axes, order, title, (ROOM + 0.1 * (units - 1)) * reach)
     axes.legend(loc="best", fontsize=8)
 
 
@@ -89,7 +91,7 @@ def _security(path: Path, days: Sequence[Scored], caption: str) -> None:
     with figure_file(path, f"Limits are kept by: {_named(kept)}", caption, WIDTH, 4.6) as figure:
         minutes, energy, corners = figure.subplots(1, 3, sharey=True)
         _bars(minutes, days, BY_KEY["minutes_broken"], "Minutes a day with a broken limit")
-        _stacked(energy, days, BREACHES, "Energy of violations a day")
+        _stacked(energy, days, BREACHES, "Energy of violations a day", units=2)
         _corners(corners, days, "Limits that some corner breaks, %")
 
 
