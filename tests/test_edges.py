@@ -11,7 +11,7 @@ from exchange import events as e
 from exchange import search
 from exchange.bounds import MarketSettings
 from exchange.guards import INTERVALS_MAX
-from exchange.proposals import _secure, deal
+from exchange.proposals import _secure, deal, right_price
 from exchange.snapshot import dump, load
 from riskcheck.polytope import Polytope, RowLabel
 from tests.rulebook import AREA, CUSTOMERS, OPEN, SETTINGS, Market, terms_of
@@ -151,6 +151,15 @@ def test_a_rate_is_rounded_up_to_the_next_65536th(taken: int, given: int, rate: 
     assert tuple(search.rate_and_row(columns, full, 0, 1, 10)) == (rate, 0)
 
 
+@pytest.mark.parametrize(("rate", "given"), [(1, 1), (65_535, 1), (65_536, 1), (65_537, 2), (131_072, 2)])
+def test_what_a_seller_gives_is_rounded_up_to_the_next_watt(rate: int, given: int) -> None:
+    residual, out, column = row_of(1_000), row_of(0, 0, 0), np.array([1], dtype=np.int32)
+    search.book_at_rate(column, column, residual, rate, 1, 1, out)
+    assert (out.tolist(), residual.tolist()) == ([0, 1, given], [1_000 - 1 + given])
+    assert search.accepts(rate, 1, 5, 5 * given)
+    assert not search.accepts(rate, 1, 5, 5 * given - 1)
+
+
 def two_rows(first: list[int], second: list[int], slack: int, settings: MarketSettings) -> Market:
     """Of three customers' exports and imports, in integers, with one slack for both."""
     labels = [RowLabel("thermal", "line", "a"), RowLabel("thermal", "line", "b")]
@@ -227,6 +236,12 @@ def test_behind_a_closed_gate_nothing_is_uncrossed() -> None:
     assert reason(row.do(asked)) == "gate_closed"
 
 
+def test_a_row_that_nobody_takes_from_has_no_price_for_anybody() -> None:
+    row = two_rows([1, 4, 0, 0, 0, 0], [0] * 6, 30_000, AT_RATES).engine.areas[AREA].intervals[OPEN]
+    assert [right_price(row, (20, 7), right) for right in (0, 1, 2)] == [5, 20, 0]
+    assert right_price(row, (0, 0), 1) == 0
+
+
 # --- blocks and what is withheld -------------------------------------------------------------------------------------
 
 
@@ -273,6 +288,27 @@ def test_a_block_that_trades_gives_those_before_it_another_chance() -> None:
     assert made.ask("place A1 alice buy 100 @ 600 times 2") == "rested 100"
     told = made.do(place("B1", "bob", "buy", 100, 500, intervals=2))
     assert [event.legs[0].order_id for event in told if isinstance(event, e.Traded)] == ["B1", "B1", "A1", "A1"]
+
+
+def test_what_a_block_leaves_below_a_lot_is_cancelled() -> None:
+    """Bob gives back 3 for each that alice takes: 34 W for her 100, and 6 of his 40 are too little to go on."""
+    made = exact([1, 3, 0, 0, 0, 0, 0, 0], 20_000, msgspec.structs.replace(SETTINGS, matching="exchange_rate"))
+    made.do(c.OpenInterval(AREA, OPEN + 900_000, made.rows.content_hash, made.allocation, made.allocation))
+    for name, start_ms in (("S1", OPEN), ("S2", OPEN + 900_000)):
+        made.ask(f"place {name} bob sell 40 @ 400 in {start_ms}")
+    told = made.do(place("B1", "alice", "buy", 100, 400, intervals=2))
+    assert [(event.order_id, event.quantity_w, event.cause) for event in told if isinstance(event, e.Cancelled)] == [
+        ("S1", 6, "remainder"),
+        ("S2", 6, "remainder"),
+    ]
+
+
+def test_the_operator_may_withhold_what_a_number_holds() -> None:
+    exact([1] * 8, 41_000, msgspec.structs.replace(SETTINGS, lot_w=1)).play("""
+        withhold w1 thermal/line/a buy 2147483648 @ 100  refused off_lot
+        withhold w2 thermal/line/a buy 2147483647 @ 100  withheld 0
+        withhold w3 thermal/line/a sell 2147483647 @ 100  withheld 1000
+        """)
 
 
 def test_the_operator_may_ask_any_price_of_the_band() -> None:
