@@ -1,6 +1,7 @@
 """A run's summary for people: the same rows in the terminal, in Markdown and on a self-contained HTML page.
 
-Takes the summary as `report.summary` made it and adds nothing to it but words.
+Takes the summary as `report.summary` made it and adds nothing to it but words. The skeleton of the page, its tiles and its embedded
+pictures (`whole_page`, `tiled`, `embedded`) serve other reports too.
 """
 
 from __future__ import annotations
