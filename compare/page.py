@@ -14,8 +14,8 @@ from compare.days import DAY_INTERVALS
 from compare.paradigms import NAMES
 from compare.pictures import PICTURES, draw
 from compare.run import Comparison, Task
-from compare.score import BY_KEY, CONFIDENCE, METRICS, Scored, difference, over_days
-from compare.verdict import BASE, Cell, headline, keeps, ranked, table, temptation, verdict
+from compare.score import BY_KEY, CONFIDENCE, METRICS, Mean, Scored, difference, over_days
+from compare.verdict import BASE, Cell, headline, keeps, ranked, table, temptation, told, verdict
 from demo.page import embedded, tiled, whole_page
 
 LEGEND = (
@@ -96,7 +96,11 @@ def _tiles(days: Sequence[Scored]) -> list[tuple[str, str]]:
     for name in ranked(days):
         welfare, broken = (over_days(days, name, BY_KEY[key]).mean for key in ("welfare_eur", "minutes_broken"))
         kept = (
-            "keeps every limit" if keeps(days, name) else f"{broken:,.0f} broken minutes a day" if broken else "some corner breaks a limit"
+            "keeps every limit"
+            if keeps(days, name)
+            else f"{told(Mean(broken, None))} broken minutes a day"
+            if broken
+            else "some corner breaks a limit"
         )
         found.append((f"{welfare:,.0f} EUR", f"{NAMES[name]}: {kept}"))
     return found

@@ -63,7 +63,7 @@ def temptation(days: Sequence[Scored]) -> str:
     order = ranked(days)
     most = over_days(days, order[0], WELFARE).mean
     better = [name for name in order if not keeps(days, name) and over_days(days, name, WELFARE).mean > most]
-    listed = (f"{NAMES[name]} {_eur(days, name)} ({over_days(days, name, BROKEN).mean:,.0f} minutes a day)" for name in better)
+    listed = (f"{NAMES[name]} {_eur(days, name)} ({_mean(days, name, BROKEN)} minutes a day)" for name in better)
     return f"More, but with broken limits: {', '.join(listed)}." if better and keeps(days, order[0]) else ""
 
 
@@ -94,12 +94,16 @@ def _security(days: Sequence[Scored]) -> list[str]:
 
 def _depth(days: Sequence[Scored], paradigm: str) -> str:
     volts, current = (max(values(days, paradigm, BY_KEY[key])) for key in ("excess_pu", "overload"))
-    above, outside = (over_days(days, paradigm, BY_KEY[key]).mean for key in ("above_kvah", "outside_kwh"))
+    above, outside = (_mean(days, paradigm, BY_KEY[key]) for key in ("above_kvah", "outside_kwh"))
     worst = (
-        (f"{above:,.1f} kVAh above ratings, at worst {current:.0f} % above one", current),
-        (f"{outside:,.1f} kWh of homes out of the voltage range, at worst {volts:.2f} % of nominal beyond it", volts),
+        (f"{above} kVAh above ratings, at worst {current:.0f} % above one", current),
+        (f"{outside} kWh of homes out of the voltage range, at worst {volts:.2f} % of nominal beyond it", volts),
     )
     return "; ".join(text for text, value in worst if value > 0)
+
+
+def _mean(days: Sequence[Scored], paradigm: str, metric: Metric) -> str:
+    return told(Mean(over_days(days, paradigm, metric).mean, None))
 
 
 def promises(days: Sequence[Scored], paradigm: str) -> tuple[int, int] | None:

@@ -218,7 +218,7 @@ def test_the_verdict_follows_the_figures(market: tuple[float, ...], said: str) -
 
 def test_who_gains_by_breaking_limits_is_told_so() -> None:
     lines = verdict(planted_days((90.0, 91.0, 89.0), broken=30))
-    assert "Limits are broken with curtailment in 30.0 ± 0.0 minutes a day (3.0 kVAh above ratings, at worst 20 % above one)." in lines
+    assert "Limits are broken with curtailment in 30.0 ± 0.0 minutes a day (3.00 kVAh above ratings, at worst 20 % above one)." in lines
     assert "But curtailment breaks limits in 30.0 ± 0.0 minutes a day, the market in 0." in lines
 
 
@@ -269,7 +269,7 @@ def test_what_would_serve_better_by_breaking_limits_is_named() -> None:
     days = planted_days((90.0, 91.0, 89.0))
     assert temptation(days) == ""
     days = changed(days, "anm", welfare_eur=120.0, minutes_broken=7)
-    assert temptation(days) == "More, but with broken limits: curtailment 120 EUR (7 minutes a day)."
+    assert temptation(days) == "More, but with broken limits: curtailment 120 EUR (7.00 minutes a day)."
 
 
 def test_how_much_of_the_price_of_security_trading_brings_back_is_said() -> None:
