@@ -70,7 +70,7 @@ def write(task: Task, found: Comparison) -> Path:
 def subject(task: Task, found: Comparison) -> str:
     """One line: what was compared."""
     count, seeds = len(found.days), [day.seed for day in found.days]
-    kind = "measured profiles of days of a year" if found.profiles else "drawn days"
+    kind = "measured days of a year" if found.profiles else "drawn days"
     span = f"seed {seeds[0]}" if count == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     where = f"{task.network.name}, {len(task.network.customers)} homes, {count} {kind}, {span}"
     hours = "" if task.intervals == DAY_INTERVALS else f", the first {task.intervals} quarter hours only"
