@@ -5,7 +5,7 @@ stand in trees: the one with the ext_grid on top, below it those that it feeds. 
 bus-bus switches; such a cut element, and the switches at it, belong to the area *below*, whose network therefore begins at a bus
 of the area above: the *interface*. So every element belongs to exactly one operator, who guards its limits, and a zone that is
 fed at several places is one operator with several areas, each with an interface of its own. A line that is open at one end
-belongs to the area from which it charges.
+belongs to the area from which it charges. A bus that only carries the ext_grid is no area: it belongs to the zone that it feeds.
 
 What cannot be cut is a finding: an area that is fed in parallel at two different buses (`envelopes/opening.py` says why; the finding
 names what to open, and `opened` opens it in a copy); areas side by side that a line joins; a three-winding transformer between
@@ -111,6 +111,7 @@ class _Cutter:
     def __init__(self, net: Any, zones: dict[int, str], findings: list[Finding]) -> None:
         self._net, self._findings = net, findings
         self._joints = [joint for joint in _joints(net) if all(bus in zones for bus in joint.buses)]
+        zones = self._with_lone_tops(zones)
         self._fused = _merged(zones, (j.buses for j in self._joints if j.table == "switch"))
         inside = [j.buses for j in self._joints if len({zones[bus] for bus in j.buses}) == 1]
         piece = _merged(zones, [*inside, *_twin_windings(self._joints, zones)])
@@ -122,6 +123,17 @@ class _Cutter:
             self._cut(joint)
         self.to_open: dict[str, list[Edge]] = {}
         self._check_feeds()
+
+    def _with_lone_tops(self, zones: dict[int, str]) -> dict[int, str]:
+        """A bus of an ext_grid that is alone in its zone has nothing to operate: it belongs to the zone that it feeds."""
+        found = dict(zones)
+        for top in {int(row["bus"]) for _, row in rows_in_service(self._net, "ext_grid")} & set(zones):
+            around = sorted({zones[bus] for joint in self._joints if top in joint.buses for bus in joint.buses if bus != top})
+            if len(around) == 1:
+                found[top] = around[0]
+            elif around and zones[top] not in around:
+                self._note(f"bus {top}", f"feeds {' and '.join(around)} and is alone in its zone", "give it the zone of one of them")
+        return found
 
     def _tree(self) -> dict[str, str | None]:
         """Every area -> the one above it, tops first."""

@@ -63,7 +63,17 @@ def test_every_element_belongs_to_exactly_one_operator(by: str) -> None:
 
 def test_a_zone_in_two_pieces_is_one_operator_with_two_areas() -> None:
     areas = split(village(), "level")
-    assert [(name, area.operator) for name, area in areas.items()][2:] == [("lv-1", "lv"), ("lv-2", "lv")]
+    assert [(name, area.operator) for name, area in areas.items()][1:] == [("lv-1", "lv"), ("lv-2", "lv")]
+
+
+def test_a_bus_that_only_carries_the_ext_grid_is_no_area() -> None:
+    net = village()
+    assert list(split(net, "level")) == ["mv", "lv-1", "lv-2"]
+    net.bus.loc[0, "zone"] = "above"
+    assert list(split(net, "zone")) == ["mv", "lv0", "lv1"]
+    station = pp.create_bus(net, 20.0, zone="other")
+    pp.create_transformer(net, 0, station, "25 MVA 110/20 kV")
+    assert "bus 0: feeds mv and other and is alone in its zone (give it the zone of one of them)" in findings(net)
 
 
 @pytest.mark.slow
