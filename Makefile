@@ -42,7 +42,7 @@ test-long: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.crash_loop --kills 1000
 	$(BIN)/python -m benchmarks.resting
 	$(BIN)/python -m benchmarks.soak
-	$(BIN)/python -m tests.mutation --all --workers 2
+	$(BIN)/python -m tests.mutation --all --workers 2 --verdicts mutants.jsonl
 	$(BIN)/python -m tests.test_model --commands 10000000
 
 .venv/.installed: pyproject.toml
