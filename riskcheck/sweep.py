@@ -167,21 +167,19 @@ def _joint(
     row_price[program.kept] = price[:n_kept] * program.unit_mct
     of_groups = (price[n_kept::2] - price[n_kept + 1 :: 2]) * program.unit_mct
     group_price = dict(zip(program.groups.tolist(), of_groups.tolist(), strict=True))
-    whole, welfare = _whole(columns, residual, class_of, *offers, program.offers, x * program.unit_w)
-    return Fills(whole, welfare, row_price, group_price)
+    filled = np.zeros(len(offers.column))
+    filled[program.offers] = x * program.unit_w
+    whole = _whole(columns, residual, class_of, offers, filled)
+    signed = np.where(offers.is_buy, whole, -whole)
+    return Fills(whole, int(signed @ offers.price_mct), row_price, group_price)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _whole(
-    columns: npt.NDArray[np.int32], residual: Watts, class_of: Indices, column: Indices, is_buy: Any, quantity_w: Watts, price_mct: Watts,
-    group: Indices, chosen: Indices, x: Floats,
-) -> Any:  # fmt: skip
-    """(whole watts of each order, their welfare) near `x` watts of the chosen ones."""
-    filled = np.zeros(len(column))
-    filled[chosen] = x
-    merit = np.argsort(np.where(is_buy, -price_mct, price_mct), kind="mergesort")
-    whole = dealt(columns, residual, class_of, column, is_buy, quantity_w, group, merit, filled)
-    return whole, np.sum(np.where(is_buy, whole, -whole) * price_mct)
+def _whole(columns: npt.NDArray[np.int32], residual: Watts, class_of: Indices, offers: Offers, filled: Floats) -> Watts:
+    """Whole watts near `filled`. Not compiled: numba's cache would keep the `dealt` of another version of its file."""
+    column, is_buy, quantity_w, price_mct, group = offers
+    merit = np.argsort(np.where(is_buy, -price_mct, price_mct), kind="stable")
+    whole: Watts = dealt(columns, residual, class_of, column, is_buy, quantity_w, group, merit, filled)
+    return whole
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -8,9 +8,12 @@ import os
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
+from pathlib import Path
 from random import Random
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 from exchange.codec import decode_command, encode_command, encode_events
 from exchange.commands import Command
@@ -21,6 +24,10 @@ from tests.model import Model
 from tests.streams import Stream
 
 COMMANDS = 3_000
+ROOT = Path(__file__).parent.parent
+COMPILED = [
+    path for folder in ("riskcheck", "exchange", "envelopes") for path in (ROOT / folder).glob("*.py") if "@njit" in path.read_text()
+]
 
 
 @cache
@@ -97,3 +104,12 @@ def test_a_run_from_a_snapshot_never_comes_away_from_the_run_from_the_start(at: 
     again = load(dump(engine))
     assert told(again, commands[at:]) == told(engine, commands[at:])
     assert dump(again) == dump(engine)
+
+
+@pytest.mark.parametrize("name", sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in COMPILED))
+def test_nothing_compiled_calls_what_another_file_compiled(name: str) -> None:
+    """numba's cache looks at a function's own file: it would go on with the callee of another version of the other file."""
+    known = vars(import_module(name))
+    own = [one.py_func for one in known.values() if isinstance(one, Dispatcher) and one.py_func.__module__ == name]
+    called = [known[use] for caller in own for use in caller.__code__.co_names if isinstance(known.get(use), Dispatcher)]
+    assert own and all(one.py_func.__module__ == name for one in called)
