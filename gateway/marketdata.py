@@ -164,7 +164,7 @@ class MarketData:
     def _change(self, event: Replaced | Cancelled | Shown | Blocked) -> None:
         """What happened to one order; the operator's own are not in any book."""
         order = self._mirror.order(event.area, event.customer, event.order_id)
-        if order is None or (isinstance(event, Shown) and self._mirror.is_shown_already(event)):
+        if order is None:
             return
         if isinstance(event, Blocked):
             book = self._touch((event.area, event.interval_ms, event.direction))

@@ -119,7 +119,6 @@ class Mirror:
         self.market_ms = 0
         self.areas: dict[str, MirroredArea] = {}
         self.halts: dict[Scope, str] = {}
-        self._shown_already: set[tuple[str, str, str]] = set()
 
     @classmethod
     def of(cls, engine: Engine) -> Mirror:
@@ -143,12 +142,6 @@ class Mirror:
     def order(self, area: str, customer: str, order_id: str) -> Resting | None:
         """A customer's open order; None where it is the operator's, or a block order that has traded in an earlier interval."""
         return self.areas[area].orders.get(customer, {}).get(order_id)
-
-    def is_shown_already(self, event: Shown) -> bool:
-        """A block order may use up the shown part of an order several times, and is told of as a whole: what its last leg left shown then
-        stands. Of one that it used up altogether nothing is shown."""
-        key = (event.area, event.customer, event.order_id)
-        return key in self._shown_already or self.order(*key) is None
 
     def fold(self, command: Command, event: Event) -> None:
         """Takes in one event of a durable command. Events come in the order of their sequence."""
@@ -182,14 +175,12 @@ class Mirror:
                 known = orders[event.order_id]
                 orders[event.order_id] = known._replace(open_w=event.open_w, price_mct=event.price_mct, shown_w=event.shown_w)
             case Shown():
-                if not self.is_shown_already(event):
-                    orders[event.order_id] = orders[event.order_id]._replace(shown_w=event.shown_w)
+                orders[event.order_id] = orders[event.order_id]._replace(shown_w=event.shown_w)
             case Blocked():
                 row = RowLabel(event.kind, event.element, event.phase)
                 orders[event.order_id] = orders[event.order_id]._replace(blocked_by=row)
             case Cancelled():
                 del orders[event.order_id]
-                self._shown_already.discard((event.area, event.customer, event.order_id))
 
     def _fold_operation(self, command: Command, event: Operation) -> None:
         match event:
@@ -240,8 +231,6 @@ class Mirror:
         for leg in legs:
             interval.holdings(leg.direction)[area.position[leg.customer]] += leg.change_w
             self._fill(area.orders[leg.customer], leg)
-            key = (event.area, leg.customer, leg.order_id)
-            (self._shown_already.add if event.kind == "block" and leg.shown_w else self._shown_already.discard)(key)
         for leg in {(leg.customer, leg.direction): leg for leg in legs}.values():  # the last of each right
             _compare(event, interval, area.position[leg.customer], leg)
 

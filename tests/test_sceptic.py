@@ -27,6 +27,8 @@ from exchange.engine import Engine
 from exchange.events import Accepted, Cancelled, MassCancelled, Refused, Rejected, Repeated, Replaced, Shown, Traded
 from exchange.proposer import Proposer
 from exchange.snapshot import dump, load
+from gateway.marketdata import MarketData
+from gateway.mirror import Mirror
 from riskcheck.polytope import Polytope, RowLabel
 from riskcheck.whole import Classes, settled
 
@@ -199,7 +201,9 @@ def test_an_iceberg_that_a_block_uses_up_in_parts_is_shown_once_as_it_is_in_the_
         place("ann", "sell", 80, 1_000, display_w=20), place("ben", "sell", 20, 1_000), place("cat", "sell", 70, 1_000, 2, display_w=20)
     ):  # fmt: skip
         engine.apply(order)
-    told = engine.apply(place("eve", "buy", 70, 1_000, intervals=2))
+    mirror = Mirror.of(engine)
+    public, block = MarketData(mirror), place("eve", "buy", 70, 1_000, intervals=2)
+    told = engine.apply(block)
     first, second = (event for event in told if isinstance(event, Traded))
     assert [(leg.order_id, leg.change_w, leg.open_w, leg.shown_w) for leg in first.legs[1:]] == [
         ("ann-1", -20, 60, 0), ("ben-1", -20, 0, 0), ("ann-1", -20, 40, 0), ("ann-1", -10, 30, 10),
@@ -207,3 +211,8 @@ def test_an_iceberg_that_a_block_uses_up_in_parts_is_shown_once_as_it_is_in_the_
     assert [leg.open_w for leg in second.legs[1:]] == [50, 30, 10, 0]
     assert [(event.order_id, event.shown_w) for event in told if isinstance(event, Shown)] == [("ann-1", 10)]
     assert [type(event) for event in told] == [Accepted, Traded, Shown, Traded]
+    for event in told:
+        public.fold(event)
+        mirror.fold(block, event)
+    mirror.check(engine)
+    assert [public.books["lv", LENGTH * number, "export"].levels["sell"] for number in (1, 2)] == [{1_000: [10, 1]}, {}]
