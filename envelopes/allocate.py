@@ -25,6 +25,7 @@ import numpy as np
 from envelopes.fairness import Fairness, fairness
 from envelopes.optimality import feasible
 from envelopes.rules import RULES, Rule, Shared
+from riskcheck.blas import use_one_thread
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -91,6 +92,7 @@ def allocate(
 ) -> Allocation:
     """Envelopes by a rule, between floors and caps in whole watts [n_rights] each, verified in integers. Deterministic.
 
+    No cap may be above the one that the rows were built for: rows that those caps could not fill are not there.
     Raises InsecureFloorsError where the floors are not secure themselves (the broken row is named), and ValueError for what does not fit.
     """
     asked = demand(rows.n_rights, caps_w, floors_w, weights)
@@ -131,6 +133,7 @@ def chosen(rule: str) -> Rule:
 
 def in_turn(rule: Rule, share: Floats, asked: Demand, order: Order) -> Shared:
     """The rule for all rights at once, or for one direction after the other: who is not in turn stays where it is."""
+    use_one_thread()
     floors, caps = asked.floors_w.astype(float), asked.caps_w.astype(float)
     limit, stopping, gap = floors, np.full(len(share), -1, dtype=np.int64), 0.0
     for is_turn in _turns(order, len(share)):

@@ -3,7 +3,7 @@
 A piece of work is one network with one forecast and one rule, by content, whatever areas and intervals it is for: what is alike is solved
 once. Pieces go to any `concurrent.futures.Executor`: processes by default, a Dask cluster (`cluster` extra) for more machines. What comes
 back is kept at once in a directory, so a job that was interrupted goes on where it stopped, and a result is made again only when its
-inputs (network, forecasts, rule) have changed.
+inputs (network, forecasts, rule) have changed. A piece fails if they change while it is solved.
 
     {out}/{area}/{interval start}.json     the outcome: envelopes, or why there are none
     {out}/{area}/{rows hash}.rows          the rows that they are secure in; forgotten with the last outcome that names them
@@ -103,7 +103,8 @@ def solve(piece: Piece) -> Done:
 
     try:
         network = _network(piece.source.network, _stamp(Path(piece.source.network)))
-        return _solve(piece, network)
+        done = _solve(piece, network)
+        return done if _is_current(piece) else _failed("its files were changed while it was solved; the next round takes them as they are")
     except (Insecure, InsecureFloorsError, InsecureAllocationError, ValueError, OSError) as error:
         return _failed(str(error))
 
@@ -121,6 +122,11 @@ def _stamp(path: Path) -> tuple[int, int]:
         return 0, 0
     found = path.stat()
     return found.st_mtime_ns, found.st_size
+
+
+def _is_current(piece: Piece) -> bool:
+    """Whether the files are still those that the piece was made from: what is kept under their hash is also other areas'."""
+    return _hash(_identity(piece.source), piece.forecasts, piece.length_ms) == piece.intervals[0].inputs_hash
 
 
 def _solve(piece: Piece, network: Network) -> Done:
@@ -278,14 +284,10 @@ def run(work: Sequence[Piece], executor: Callable[[], Executor], store: Store, p
     """Solves all pieces and keeps what comes back. `executor` makes a new one whenever one broke. Outcomes by area and interval."""
     kept: list[Outcome] = []
     waiting = list(work)
-    for attempt in range(TRIES):
-        with executor() as pool:
-            lost = _round(pool, waiting, store, kept, len(work), progress)
-        if not lost:
-            return sorted(kept, key=lambda outcome: (outcome.area, outcome.interval_ms))
-        waiting = lost
-        if attempt == TRIES - 1:
-            break
+    for _ in range(TRIES):
+        if waiting:
+            with executor() as pool:
+                waiting = _round(pool, waiting, store, kept, len(work), progress)
     for piece in waiting:
         kept += _kept(_alone(piece, executor), piece, store)
     return sorted(kept, key=lambda outcome: (outcome.area, outcome.interval_ms))

@@ -24,7 +24,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from envelopes.screening import Screen
+from envelopes.screening import SLACK_W_MIN, Screen
 from riskcheck.blas import use_one_thread
 from riskcheck.polytope import Polytope, RowLabel
 from riskcheck.rows import Rows
@@ -44,6 +44,7 @@ PARTS_THE_NETWORK = 1e-6
 LOSS = 0.001  # of every envelope, for far fewer rows
 LOSS_MAX = 0.01
 UNLIMITED_MW = 1e6
+NO_ROOM_MW = 1.001e-6 * SLACK_W_MIN  # a little more: what is no row for want of room is violated, however floats round
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,12 @@ class Grid:
     rating_mw: Floats
     injection_mw: Floats
     balance: Floats  # shares, their sum is 1
+
+    def __post_init__(self) -> None:
+        usable = np.isfinite(self.susceptance_mw) & (self.susceptance_mw != 0) & (self.rating_mw > 0)
+        if not usable.all():
+            first = int(np.flatnonzero(~usable)[0])
+            raise ValueError(f"{self.names[first]} has no reactance or no rating: {self.rating_mw[first]:g} MW")
 
     def rated(self, share: float) -> Grid:
         """With a share of every rating: the rest is kept for what DC leaves out."""
@@ -102,7 +109,10 @@ class Secured:
     lost: float
 
     def polytope(self, *, accept_violated: bool = False) -> Polytope:
-        """Integer rows. Raises BaseCaseViolatedError unless what is violated is accepted: those limits are then nobody's."""
+        """Integer rows, for limits within `caps_w`: larger caps need rows of their own.
+
+        Raises BaseCaseViolatedError unless what is violated is accepted: those limits are then nobody's.
+        """
         if self.violated and not accept_violated:
             raise BaseCaseViolatedError(self.violated)
         return Polytope.from_rows(self.rows.coefficient, self.rows.slack, self.rows.labels, self.caps_w)
@@ -159,9 +169,8 @@ class Flows:
         """Everything beyond its rating before any area moves."""
         names, found = self.grid.names, []
         for block, loading in self.loading():
-            for branch, i in zip(
-                *np.nonzero(np.abs(loading) * self.grid.rating_mw[:, None] > self.grid.rating_mw[:, None] - 1e-6), strict=True
-            ):
+            room_mw = (1 - np.abs(loading)) * self.grid.rating_mw[:, None]
+            for branch, i in zip(*np.nonzero(~(room_mw >= NO_ROOM_MW)), strict=True):
                 outage = None if block[i] == NO_OUTAGE else names[block[i]]
                 found.append(Violated(names[branch], outage, float(np.abs(loading[branch, i]))))
         return tuple(found)

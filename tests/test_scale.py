@@ -93,6 +93,15 @@ def test_areas_alike_fail_alike_and_each_keeps_its_own_last_envelopes(twins: lis
     assert (one.keeps, one.export_w, two.keeps, two.export_w) == ("last", before.export_w, "failsafe", ())
 
 
+def test_a_file_that_changes_while_it_is_solved_gives_nobody_envelopes(twins: list[AreaSource], tmp_path: Path) -> None:
+    store = Store(tmp_path / "out")
+    work = pieces(twins, {}, STARTS[:1], store)
+    street(Path(twins[0].network), homes=4)
+    assert [(one.keeps, "were changed" in one.problem) for one in run(work, threads, store)] == [("failsafe", True)] * 2
+    first, second = run(pieces(twins, {}, STARTS[:1], store), threads, store)
+    assert [(one.keeps, len(one.customers)) for one in (first, second)] == [("new", 4), ("new", 3)]
+
+
 class Rows(bytes):
     """Counts how many of them there are."""
 

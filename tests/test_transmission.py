@@ -98,6 +98,21 @@ def test_rows_violated_in_the_base_case_are_reported_and_stop_everything_until_a
     assert found.polytope(accept_violated=True).n_rights == 4
 
 
+@pytest.mark.parametrize(("left_w", "is_row"), [(0.5, False), (1.0, False), (2.0, True)])
+def test_what_leaves_less_than_a_watt_is_no_row_but_violated(left_w: float, is_row: bool) -> None:
+    """With 0-1 out, all that bus 1 puts in passes 1-2, of rating 0.5."""
+    grid = replace(ring(), injection_mw=np.array([0.0, 0.5 - left_w / 1e6, 0.0]))
+    found = secured(grid, [1, 2], [1_000_000] * 4, loss=0.0)
+    assert [(one.branch, one.outage) for one in found.violated] == ([] if is_row else [("1-2", "0-1")])
+    assert found.violated or found.rows.slack.min() == pytest.approx(left_w, rel=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"rating_mw": np.array([1.0, 0.0, 1.0])}, {"susceptance_mw": np.array([100.0, np.inf, 100.0])}])
+def test_a_branch_without_rating_or_reactance_is_named(wrong: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="0-2 has no reactance or no rating"):
+        replace(ring(), **wrong)
+
+
 def test_screening_drops_no_row_that_could_bind() -> None:
     """All rows of case9 by brute force, against those that are left: the same limits are secure."""
     net = case9()
