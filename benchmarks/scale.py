@@ -109,7 +109,9 @@ def measure(found: Found, todo: Sequence[Step], file: Path, tell: Callable[[str,
         tell(f"{step.customers:,}: {LINES[step.line]}", number / len(todo))
         point = alone(step.cap_s, step.act, *step.arguments)
         found.points.append(point or Point(step.line, step.customers, 0.0, step.cap_s, 0.0, stopped=True))
-        file.write_bytes(msgspec.json.encode(found))
+        part = file.with_suffix(".part")  # whole or not at all
+        part.write_bytes(msgspec.json.encode(found))
+        part.replace(file)
 
 
 def slope(points: Sequence[Point]) -> Slope | None:

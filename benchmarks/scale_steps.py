@@ -101,6 +101,7 @@ def job(line: str, part: Path, areas: int, forecasts: int, workers: int) -> Poin
         Key(source.name, start): shared[at * forecasts // DAY] if forecasts else forecast(network, number, areas)
         for number, source in enumerate(sources) for at, start in enumerate(starts)
     }  # fmt: skip
+    shutil.rmtree(folder, ignore_errors=True)  # of a step that was stopped: what is there is not solved again
     with measured() as figures:
         store = Store(folder)
         work = pieces(sources, ranges, starts, store)
