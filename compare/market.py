@@ -98,7 +98,6 @@ class Exchange:
         self.messages: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.deciding_s = 0.0
-        self._auction_since_ms: dict[int, int] = {}
         self.export_w, self.import_w = (np.zeros((day.intervals, len(day.homes)), dtype=np.int64) for _ in range(2))
 
     def run(self) -> Lived:
@@ -157,9 +156,7 @@ class Exchange:
             if isinstance(command, OpenInterval) and command.rows_hash not in engine.areas[AREA].rows:
                 self._apply(InstallRows(AREA, next(r for r in self._rows if r.content_hash == command.rows_hash).to_bytes()))
             self._apply(command)
-        phases = engine.phases(AREA)
-        self._auction_since_ms = {at: self._auction_since_ms.get(at, now_ms) for at, phase in phases.items() if phase == "auction"}
-        for interval_ms in auctions_over(self.schedule, now_ms, phases, self._auction_since_ms):
+        for interval_ms in auctions_over(self.schedule, now_ms, engine.phases(AREA), engine.auctions_since_ms(AREA)):
             began_s = time.process_time()
             uncross = self._proposer.uncross(engine, AREA, interval_ms, ends_auction=True)
             self.deciding_s += time.process_time() - began_s
