@@ -1,10 +1,12 @@
 """The energy of violations: what flows above ratings, and what homes draw or feed in while their voltage is out of range.
 
-No standard says how to count it. This is how OpenDSS's EnergyMeter does (registers "Overload kWh Normal" and "Load EEN"):
+No standard says how to count it. OpenDSS's EnergyMeter (registers "Overload kWh Normal" and "Load EEN") takes the worst overload of a
+radial zone, and a share of each load whose voltage is low or that is behind an overload. After it, but by conductor and both ways:
 
 * **Above ratings.** In a radial network one power passes many lines, and a sum over lines would count it as often as the line is drawn in
   pieces. So of every conductor (phase a, b, c, neutral) only the place that exceeds its rating most counts, with the power that it carries
-  above the rating at nominal voltage; conductors add up, as they carry different homes. The interface counts like a conductor of its own.
+  above the rating at nominal voltage. Conductors add up: phases carry different homes, but what also overloads the neutral, or the
+  interface, which counts like a conductor, counts there once more.
 * **Out of range.** The power of every home, drawn or fed in, while the voltage at its connection is out of range on a phase that it uses.
 """
 

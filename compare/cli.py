@@ -9,25 +9,17 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway import arguments as given
+from gateway.arguments import OK, SURROUNDINGS, OutputError
 from riskcheck.network import DEFAULT_NETWORK
 
 if TYPE_CHECKING:
     from compare.run import Comparison, Task
-    from riskcheck.network import Network
 
 MARKS = "*: best of those that keep the limits, or not to be told from it; !: a limit is broken"
 LOOKS = {"best": "[bold green]{} *[/]", "broken": "[red]{} ![/]", "": "{}"}
-OK, BAD_INPUT, SURROUNDINGS = 0, 2, 3
 INTERVALS_MAX = 96
 NETWORK_HELP = "a builtin network (default: %(default)s), simbench:CODE with its year of profiles, or the path of a pandapower JSON file"
-
-
-class ArgumentsError(Exception):
-    """Arguments that cannot be used; the message says what to do."""
-
-
-class OutputError(Exception):
-    """The report cannot be written."""
 
 
 class WorkersError(Exception):
@@ -36,7 +28,7 @@ class WorkersError(Exception):
 
 def expected_failures() -> dict[type[Exception], int]:
     """Failures that have a message for people, and their exit codes."""
-    return {ArgumentsError: BAD_INPUT, OutputError: SURROUNDINGS, WorkersError: SURROUNDINGS}
+    return {WorkersError: SURROUNDINGS}
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -45,7 +37,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from gateway.show import working
 
     seeds = tuple(range(arguments.seed, arguments.seed + arguments.days))
-    task = Task(_network(arguments.network), seeds, arguments.intervals, arguments.processes, arguments.out)
+    task = Task(given.network(arguments.network), seeds, arguments.intervals, arguments.processes, arguments.out)
     signal.siginterrupt(signal.SIGINT, True)  # polars, which pandapower loads, lets waiting go on
     try:
         with working(quiet=arguments.json) as progress:
@@ -54,7 +46,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     except BrokenExecutor as error:
         raise WorkersError("a process that lived a day was ended from outside, maybe for want of memory; run again to go on") from error
     except OSError as error:
-        raise OutputError(f"cannot write into {arguments.out}: {error.strerror}") from error
+        raise OutputError(f"cannot use {error.filename or arguments.out}: {error.strerror or error}") from error
     if arguments.json:
         print(json.dumps(facts(task, found)))
     else:
@@ -86,45 +78,21 @@ def _tell(task: Task, found: Comparison, page: Path) -> None:
     console.print(f"report: {page}", highlight=False)
 
 
-def _network(source: str) -> Network:
-    from riskcheck.network import load
-
-    try:
-        return load(source)
-    except ValueError as error:  # BadNetwork among them: its message lists every finding
-        raise ArgumentsError(str(error)) from error
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
-
-
 def _intervals(text: str) -> int:
-    if _count(text) > INTERVALS_MAX:
+    count = int(given.positive(int)(text))
+    if count > INTERVALS_MAX:
         raise argparse.ArgumentTypeError(f"a day has {INTERVALS_MAX} quarter hours, not {text}")
-    return int(text)
+    return count
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: given.Commands) -> None:
     """The one command, with its options and handler."""
-    parser = commands.add_parser(
-        "compare", help=COMPARE_TEXT.splitlines()[0], description=COMPARE_TEXT, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example:\n  limex compare --days 20 --out comparison",
-    )  # fmt: skip
-    parser.set_defaults(run=_compare)
+    parser = given.command(commands, "compare", _compare, COMPARE_TEXT, "limex compare --days 20 --out comparison")
     parser.add_argument("--network", default=DEFAULT_NETWORK, metavar="NETWORK", help=NETWORK_HELP)
-    parser.add_argument("--days", type=_count, default=20, metavar="N", help="how many days (default: %(default)s)")
-    parser.add_argument("--seed", type=_seed, default=1, metavar="N", help="of the first day; each has the next (default: %(default)s)")
+    parser.add_argument("--days", type=given.positive(int), default=20, metavar="N", help="how many days (default: %(default)s)")
+    parser.add_argument("--seed", type=given.seed, default=1, metavar="N", help="of the first day, then one by one (default: %(default)s)")
     parser.add_argument("--intervals", type=_intervals, default=INTERVALS_MAX, metavar="N", help="only so many quarter hours from 06:00 on")
-    parser.add_argument("--processes", type=_count, default=2, metavar="N", help="days at the same time (default: %(default)s)")
+    parser.add_argument("--processes", type=given.positive(int), default=2, metavar="N", help="days at a time (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("limex-comparison"), metavar="FOLDER", help="of the report (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object on stdout")
 

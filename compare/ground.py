@@ -68,7 +68,7 @@ class Ground(msgspec.Struct, frozen=True):
 
 def prepare(network: Network, progress: Progress) -> Ground:
     """From the cache where it is there. Raises Insecure and InsecureFloorsError where the network cannot even carry the failsafe."""
-    code = code_hash(("riskcheck", "envelopes"))
+    code = code_hash(("compare", "riskcheck", "envelopes"))
     kept = cache_directory() / f"compare-{network.content_hash[:16]}-{code}.msgpack"
     try:
         return msgspec.msgpack.decode(kept.read_bytes(), type=Ground)

@@ -10,6 +10,7 @@ import pytest
 
 from compare import cli, run
 from compare.score import Corners, Score, Scored
+from gateway.arguments import BAD_INPUT, OutputError, UsageError
 from riskcheck.network import Network, load
 from tests import grids
 
@@ -63,16 +64,16 @@ def test_twenty_days_of_the_feeder_are_the_default() -> None:
 def test_counts_that_cannot_be_used_are_refused(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         parsed(*wrong)
-    assert refused.value.code == cli.BAD_INPUT
+    assert refused.value.code == BAD_INPUT
     assert wrong[0] in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_any_work(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "prepare", lambda _network, _progress: pytest.fail("worked before it looked"))
-    monkeypatch.setattr(cli, "_network", lambda _source: network)
+    monkeypatch.setattr(cli.given, "network", lambda _source: network)
     (tmp_path / "file").write_text("")
     found = parsed("--out", str(tmp_path / "file"))
-    with pytest.raises(cli.OutputError, match=r"cannot write into .*file"):
+    with pytest.raises(OutputError, match=r"cannot use .*file.*: "):
         found.run(found)
 
 
@@ -81,7 +82,7 @@ def test_a_worker_that_is_gone_is_told_with_what_to_do(network: Network, tmp_pat
         raise BrokenProcessPool
 
     monkeypatch.setattr(run, "prepare", broken)
-    monkeypatch.setattr(cli, "_network", lambda _source: network)
+    monkeypatch.setattr(cli.given, "network", lambda _source: network)
     found = parsed("--out", str(tmp_path))
     with pytest.raises(cli.WorkersError, match="run again to go on"):
         found.run(found)
@@ -89,5 +90,5 @@ def test_a_worker_that_is_gone_is_told_with_what_to_do(network: Network, tmp_pat
 
 def test_a_network_that_does_not_exist_is_named_with_those_that_do() -> None:
     found = parsed("--network", "atlantis")
-    with pytest.raises(cli.ArgumentsError, match=r"atlantis.*ieee-european-lv"):
+    with pytest.raises(UsageError, match=r"atlantis.*ieee-european-lv"):
         found.run(found)
