@@ -86,6 +86,17 @@ def test_a_proposal_that_is_only_thought_of_does_not_make_a_block_order_be_tried
     assert dump(replayed) == dump(live)
 
 
+def test_who_is_met_by_an_order_that_is_taken_back_is_found_by_the_next() -> None:
+    """Fill or kill finds 10 W, then nobody, and gives them back; a block order does so in one interval and finds nothing in the other."""
+    engine = market(MarketSettings(lot_w=10))
+    engine.apply(place("ann", "sell", 10, 1_000))
+    whole, block = place("eve", "buy", 20, 1_000, time_in_force="fok"), place("cat", "buy", 10, 1_000, intervals=2, time_in_force="ioc")
+    for tried in (whole, block):
+        assert [type(event) for event in engine.apply(tried)] == [Accepted, Cancelled]
+        engine.check()
+    assert [type(event) for event in engine.apply(place("dan", "buy", 10, 1_000))] == [Accepted, Traded]
+
+
 # --- extremes -----------------------------------------------------------------------------------------------------
 
 
