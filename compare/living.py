@@ -27,10 +27,8 @@ class Energy(msgspec.Struct):
 
     wanted_wmin: int = 0
     served_wmin: int = 0
-    solar_wmin: int = 0
     curtailed_wmin: int = 0
     unserved_wmin: int = 0
-    car_wmin: int = 0
     car_missing_wmin: int = 0
     value_mct: float = 0.0
 
@@ -81,8 +79,8 @@ class Resident(HomeState):
         solar, curtailed = sum(one.solar_wmin for one in told), sum(one.curtailed_wmin for one in told)
         served, unserved = sum(one.load_wmin + one.heat_wmin for one in told), sum(one.unserved_wmin for one in told)
         return Energy(
-            wanted_wmin=solar + served + unserved + need, served_wmin=solar - curtailed + served + self.car_wmin, solar_wmin=solar,
-            curtailed_wmin=curtailed, unserved_wmin=unserved, car_wmin=self.car_wmin, car_missing_wmin=need - self.car_wmin,
+            wanted_wmin=solar + served + unserved + need, served_wmin=solar - curtailed + served + self.car_wmin,
+            curtailed_wmin=curtailed, unserved_wmin=unserved, car_missing_wmin=need - self.car_wmin,
             value_mct=sum(one.value_mct for one in told),
         )  # fmt: skip
 

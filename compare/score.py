@@ -63,10 +63,6 @@ class Score(msgspec.Struct, frozen=True):
     shares: tuple[float, ...]
     notes: dict[str, float]
 
-    @property
-    def lost_kwh(self) -> float:
-        return self.curtailed_kwh + self.unserved_kwh + self.car_missing_kwh
-
 
 class Scored(msgspec.Struct, frozen=True):
     """All paradigms on one day."""
