@@ -3,7 +3,7 @@
 A piece of work is one network with one forecast and one rule, by content, whatever areas and intervals it is for: what is alike is solved
 once. Pieces go to any `concurrent.futures.Executor`: processes by default, a Dask cluster (`cluster` extra) for more machines. What comes
 back is kept at once in a directory, so a job that was interrupted goes on where it stopped, and a result is made again only when its
-inputs (network, forecasts, rule) have changed. A piece fails if they change while it is solved.
+inputs (network, forecasts, rule, version of limex) have changed. A piece fails if they change while it is solved.
 
     {out}/{area}/{interval start}.json     the outcome: envelopes, or why there are none
     {out}/{area}/{rows hash}.rows          the rows that they are secure in; forgotten with the last outcome that names them
@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -104,7 +105,7 @@ def solve(piece: Piece) -> Done:
     try:
         network = _network(piece.source.network, _stamp(Path(piece.source.network)))
         done = _solve(piece, network)
-        return done if _is_current(piece) else _failed("its files were changed while it was solved; the next round takes them as they are")
+        return done if _is_current(piece) else _failed("its files, or limex, are not those that the job began with")
     except (Insecure, InsecureFloorsError, InsecureAllocationError, ValueError, OSError) as error:
         return _failed(str(error))
 
@@ -265,9 +266,10 @@ def pieces(
 
 
 def _identity(source: AreaSource) -> bytes:
-    """The area as it is now, but for its name: files count by their content."""
+    """The area as it is now, but for its name: files count by their content, the program by its version."""
     network, weights = _content(source.network), _content(source.weights)
-    return hashlib.blake2b(msgspec.msgpack.encode((network, weights, source.rule, source.order)), digest_size=16).digest()
+    told = (network, weights, source.rule, source.order, version("limex"))
+    return hashlib.blake2b(msgspec.msgpack.encode(told), digest_size=16).digest()
 
 
 def _content(name: str) -> tuple[str, bytes]:

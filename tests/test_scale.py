@@ -97,9 +97,16 @@ def test_a_file_that_changes_while_it_is_solved_gives_nobody_envelopes(twins: li
     store = Store(tmp_path / "out")
     work = pieces(twins, {}, STARTS[:1], store)
     street(Path(twins[0].network), homes=4)
-    assert [(one.keeps, "were changed" in one.problem) for one in run(work, threads, store)] == [("failsafe", True)] * 2
+    assert [(one.keeps, "the job began with" in one.problem) for one in run(work, threads, store)] == [("failsafe", True)] * 2
     first, second = run(pieces(twins, {}, STARTS[:1], store), threads, store)
     assert [(one.keeps, len(one.customers)) for one in (first, second)] == [("new", 4), ("new", 3)]
+
+
+def test_another_version_solves_everything_again(twins: list[AreaSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "out")
+    run(pieces(twins, {}, STARTS[:1], store), threads, store)
+    monkeypatch.setattr(job, "version", lambda _name: "99")
+    assert len(pieces(twins, {}, STARTS[:1], store)) == 1
 
 
 class Rows(bytes):
