@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import lru_cache
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from exchange.engine import Engine, Refusal
 
 LAST = 2**62  # the arrival of an order that has none yet
-ROWS_KNOWN = 64  # of which the classes are kept
 
 
 class Part(NamedTuple):
@@ -90,11 +89,17 @@ class Classes(NamedTuple):
         return np.array([*self.first, *range(len(self.first), rights)], dtype=np.int64)
 
 
+_known: WeakKeyDictionary[Polytope, dict[bool, Classes]] = WeakKeyDictionary()  # as long as somebody needs the rows
+
+
 def classes(interval: Interval) -> Classes:
-    return _classes_of(interval.headroom.polytope, interval.area.at_rates)
+    rows, at_rates = interval.headroom.polytope, interval.area.at_rates
+    known = _known.setdefault(rows, {})
+    if at_rates not in known:
+        known[at_rates] = _classes_of(rows, at_rates)
+    return known[at_rates]
 
 
-@lru_cache(maxsize=ROWS_KNOWN)
 def _classes_of(rows: Polytope, at_rates: bool) -> Classes:
     first, books, n = [], 1 if at_rates else 2, rows.n_rights
     for book in range(books):

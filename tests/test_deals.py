@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import permutations
+from weakref import ref
 
 import numpy as np
 import pytest
 
-from exchange.proposals import _classes_of
+from exchange.proposals import _classes_of, classes
 from riskcheck import whole
 from riskcheck.polytope import Polytope, RowLabel
+from tests.rulebook import AREA, OPEN, Market
 
 LINE = RowLabel("thermal", "line", "a")
 EXPORTS, IMPORTS = [1, 1, 2], [1, 2, 1]
@@ -27,6 +30,17 @@ def test_rights_are_alike_whose_columns_are_equal_one_to_one_within_a_book(
     assert [kinds.of(right) for right in range(8)] == [*first, 6, 7], "each of the operator's is a class of its own"
     assert [kinds.rights(kind) for kind in (*members, 6, 7)] == [*members.values(), [6], [7]]
     assert kinds.of_all(8).tolist() == [*first, 6, 7]
+
+
+def test_rows_are_not_kept_for_their_classes() -> None:
+    """An interval that is retired leaves its rows to nobody."""
+    market = Market(Polytope(np.ones((6, 1), dtype=np.int32), 30_000, [LINE]))
+    interval = market.engine.areas[AREA].intervals[OPEN]
+    kinds, rows = classes(interval), ref(interval.headroom.polytope)
+    assert classes(interval) is kinds
+    del market, interval
+    gc.collect()
+    assert rows() is None
 
 
 def left(changes: list[tuple[int, int]], residual: tuple[int, int] = (10, 0)) -> list[int]:
