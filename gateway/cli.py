@@ -8,6 +8,8 @@ Exit codes: 0 done; 1 the answer is no (insecure, refused, a violation, a replay
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from functools import partial
 from importlib.metadata import version
@@ -26,18 +28,33 @@ def main(argv: list[str] | None = None) -> int:
     if rest and given.command != "bench":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     given.rest = rest
+    code: int = OK
     try:
-        code: int = given.run(given)
+        code = given.run(given)
+        sys.stdout.flush()  # here, where a failure has a message, and not when the process ends
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
-        return OK
+        _drop_output()
+        return code
     except tuple(_expected_failures()) as error:
         print(f"limex: {error}", file=sys.stderr)
         return next(code for kind, code in _expected_failures().items() if isinstance(error, kind))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        print(f"limex: cannot write: {error.strerror}", file=sys.stderr)
+        return SURROUNDINGS
     return code
+
+
+def _drop_output() -> None:
+    """Nobody can take the rest of stdout: what is still buffered would fail again when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _expected_failures() -> dict[type[Exception], int]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.arguments import NO, OK, UsageError
+from gateway.arguments import NO, OK, UsageError, whole
 
 if TYPE_CHECKING:
     from envelopes.reconfigure import Choice, Reconfiguration
@@ -90,7 +90,9 @@ def reconfigure_options(parser: argparse.ArgumentParser) -> None:
         "--switch", type=int, action="append", metavar="N", help="a switch that may be moved; may be repeated (default: all)"
     )
     parser.add_argument("--no-taps", dest="taps", action="store_false", help="leave taps as they are")
-    parser.add_argument("--states", type=int, default=200, help="try every state up to so many, else descend (default: %(default)s)")
+    parser.add_argument(
+        "--states", type=whole, default=200, metavar="N", help="try every state up to so many, else descend (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of sentences")
 
 

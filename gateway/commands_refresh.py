@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from gateway import arguments as given
-from gateway.arguments import NO, OK, UsageError
+from gateway.arguments import NO, OK, OutputError, UsageError
 
 if TYPE_CHECKING:
     from envelopes.forecasts import AreaSource, Forecast, Key
@@ -62,7 +62,7 @@ def run_refresh(arguments: argparse.Namespace) -> int:
     try:
         store = Store(arguments.out)
     except OSError as error:
-        raise UsageError(f"cannot write {arguments.out}: {error.strerror}") from error
+        raise OutputError(f"cannot write {arguments.out}: {error.strerror}") from error
     with _pool(arguments) as pool:
         while True:
             due_s = time.monotonic() + arguments.every * 60
@@ -93,12 +93,14 @@ def one_round(arguments: argparse.Namespace, store: Store, pool: Pool) -> Round:
     """Raises UsageError where areas or forecasts cannot be used."""
     from envelopes.job import pieces, run
     from gateway.show import working
+    from replay.tape import interval_name
 
     areas, forecasts = _inputs(arguments.areas, arguments.forecasts)
     length_ms = arguments.interval * MINUTE_MS
     misplaced = sorted({key.interval_ms for key in forecasts if key.interval_ms % length_ms})
     if misplaced:
-        raise UsageError(f"{arguments.forecasts}: {misplaced[0]} begins no interval of {arguments.interval} minutes (--interval)")
+        told = f"{interval_name(misplaced[0])} UTC begins no interval of {arguments.interval} minutes (--interval)"
+        raise UsageError(f"{arguments.forecasts}: {told}")
     from_ms = (int(time.time() * 1000) if arguments.since is None else arguments.since) // length_ms * length_ms
     starts_ms = [from_ms + number * length_ms for number in range(arguments.horizon)]
     with working(quiet=arguments.json) as progress:

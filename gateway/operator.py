@@ -97,7 +97,12 @@ def _happened(event: Event) -> wire.Happened | None:
     name = str(event.__struct_config__.tag)
     if name in CUSTOMERS_OWN:
         return None
-    return wire.Happened(name, {field: msgspec.to_builtins(value) for field, value in msgspec.structs.asdict(event).items()})
+    return wire.Happened(name, {field: _by_name(value) for field, value in msgspec.structs.asdict(event).items()})
+
+
+def _by_name(value: object) -> object:
+    """Plain JSON; the rules of a market with their names, where the journal has only their order."""
+    return msgspec.to_builtins(msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else value)
 
 
 def to_command(mirror: Mirror, area: str, order: wire.AnyOrder) -> c.OperatorCommand:

@@ -216,6 +216,7 @@ def happened_line(happened: wire.Happened) -> str:
     facts = {name: value for name, value in happened.facts.items() if name != "sequence" and value not in (None, "")}
     if "interval_ms" in facts:
         facts["interval"] = interval_name(facts.pop("interval_ms"))
+    facts |= facts.pop("settings", {})
     return f"{happened.event}: " + ", ".join(f"{name} {value}" for name, value in facts.items())
 
 

@@ -18,6 +18,7 @@ from gateway import arguments as given
 from gateway.arguments import BAD_INPUT, NO, OK, SURROUNDINGS, UsageError
 from replay import options
 from replay.options import MOMENT_HELP
+from riskcheck.network import DEFAULT_NETWORK
 
 if TYPE_CHECKING:
     from envelopes.refresh import Plan, Progress
@@ -119,9 +120,10 @@ def _moment_ms(text: str) -> int:
 
 def _import(arguments: argparse.Namespace) -> int:
     from gateway.show import working
-    from replay.importer import into_journal
+    from replay.importer import into_journal, refuse_existing
     from replay.show import tell_rejects
 
+    refuse_existing(arguments.journal)
     told, log = _told(arguments)
     with working(quiet=arguments.json) as progress:
         done = into_journal(arguments.journal, told, lambda count: progress("deciding", count / len(told)))
@@ -170,6 +172,9 @@ def _settle(arguments: argparse.Namespace) -> int:
     from replay.tabular import write
 
     statements, problems = _statements(arguments)
+    names = sorted({account.customer for statement in statements for account in statement.accounts})
+    if arguments.customer is not None and names and arguments.customer not in names:
+        raise UsageError(f"{arguments.journal} has no customer {arguments.customer}; it has {len(names)}, like {', '.join(names[:3])}")
     rows = [row for statement in statements for row in statement.rows()]
     for path in filter(None, (arguments.csv, arguments.parquet)):
         write(path, SETTLEMENT, rows)
@@ -233,6 +238,8 @@ def _whatif(arguments: argparse.Namespace) -> int:
         variants = asked
     else:
         tape = tape_of_journal(_journal(arguments.source))
+        if arguments.network != DEFAULT_NETWORK:
+            raise UsageError("--network is of an order log; a journal has its own: --against network=NETWORK compares it with another")
         variants = [Variant(), *asked]
     with working(quiet=arguments.json) as progress:
         outcomes = list(compare(tape, variants, _plan, progress))

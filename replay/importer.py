@@ -36,8 +36,7 @@ class Imported(NamedTuple):
 
 def into_journal(path: Path, told: Iterable[Told], on_count: Callable[[int], None] = lambda _done: None) -> Imported:
     """Decides and stores everything. Raises OutputError where there is a file already, JournalError."""
-    if path.exists():
-        raise OutputError(f"{path} is there already; a log is imported into a journal of its own")
+    refuse_existing(path)
     journal, engine = Journal(path), Engine()
     done, digest, counts, rejects, refused = 0, b"", Counter[str](), Counter[str](), list[str]()
     noted: list[tuple[int, bytes]] = []
@@ -53,6 +52,11 @@ def into_journal(path: Path, told: Iterable[Told], on_count: Callable[[int], Non
     finally:
         journal.close()
     return Imported(done, counts["Accepted"], counts["Traded"], dict(rejects.most_common()), tuple(refused))
+
+
+def refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise OutputError(f"{path} is there already; a log is imported into a journal of its own")
 
 
 def _count(events: Iterable[Event], counts: Counter[str], rejects: Counter[str], refused: list[str]) -> None:

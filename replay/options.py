@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gateway.arguments import NETWORK_HELP, lead, positive
+from gateway.arguments import NETWORK_HELP, area, lead, positive
 from riskcheck.network import DEFAULT_NETWORK
 
 MOMENT_HELP = "a batch number or a time like 2026-04-27T14:05:00 (UTC unless it says another zone)"
@@ -31,7 +31,7 @@ def replay_options(parser: argparse.ArgumentParser) -> None:
 
 def _log_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", default=DEFAULT_NETWORK, metavar="NETWORK", help=f"of an order log: {NETWORK_HELP}")
-    parser.add_argument("--area", default="lv", help="name of the area (default: %(default)s)")
+    parser.add_argument("--area", type=area, default="lv", help="of an order log: name of the area (default: %(default)s)")
     parser.add_argument("--interval-minutes", type=int, choices=(5, 15, 30), default=15, help="(default: %(default)s)")
     gates = "before delivery; default: so that no order of the log comes too {}"
     parser.add_argument("--open-lead-minutes", type=positive(float), metavar="N", help=f"gates open {gates.format('early')}")

@@ -152,7 +152,7 @@ class UnreadableTableError(ValueError):
 def read(path: Path) -> tuple[list[str], Iterator[Record]]:
     """(column names, records) of a CSV or Parquet file. Raises UnreadableTableError at once or, for a torn file, on the way."""
     if not path.is_file():
-        raise UnreadableTableError(f"{path}: no such file")
+        raise UnreadableTableError(f"{path}: no such file, or not a file")
     return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
 
 

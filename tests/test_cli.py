@@ -57,6 +57,8 @@ def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str])
     ("arguments", "message"),
     [
         ([], "required"),
+        (["import", "log.csv", "--journal", "j.sqlite", "--area", "a b"], "'a b' is not a name"),
+        (["reconfigure", "cigre-mv", "--states", "-1"], "'-1' is not a whole number"),
         (["dance"], "invalid choice: 'dance'"),
         (["demo", "--seed", "-1"], "not a whole number"),
         (["demo", "--intervals", "0"], "not a positive number"),
@@ -159,6 +161,38 @@ def test_replay_proves_prints_and_refuses(tmp_path: Path, capsys: pytest.Capture
     assert "a batch number or a time like" in capsys.readouterr().err
     assert main(["replay", str(tmp_path / "none.sqlite")]) == 2
     assert "no such journal" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("to", "code", "message"), [("/dev/full", 3, "limex: cannot write: No space left on device\n"), (None, 0, "")])
+def test_output_that_nobody_can_take_is_no_stack_trace(tmp_path: Path, to: str | None, code: int, message: str) -> None:
+    """A full disk has a message; a reader that left, as `head` does, needs none."""
+    path = tmp_path / "j.sqlite"
+    decide(path, [*opening(), place(1)])
+    if to is None:
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open(to, os.O_WRONLY)
+    command = [sys.executable, "-m", "gateway.cli", "replay", str(path), "--json"]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, cwd=Path(__file__).parents[1], env=buffered
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (code, message)
+
+
+def test_what_a_journal_cannot_answer_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "j.sqlite"
+    decide(path, [*opening(), place(1)])
+    assert main(["settle", str(path), "--customer", "nobody"]) == 2
+    assert "has no customer nobody; it has" in capsys.readouterr().err
+    assert main(["whatif", str(path), "--network", NETWORK]) == 2
+    assert "--against network=NETWORK" in capsys.readouterr().err
+    assert main(["import", str(tmp_path / "no.csv"), "--network", NETWORK, "--journal", str(path)]) == 3
+    assert "is there already" in capsys.readouterr().err
+    assert main(["import", str(tmp_path), "--network", NETWORK, "--journal", str(tmp_path / "new.sqlite")]) == 2
+    assert "not a file" in capsys.readouterr().err
 
 
 def serving(tmp_path: Path, *more: object) -> tuple[subprocess.Popen[str], str]:

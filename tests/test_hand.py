@@ -10,6 +10,7 @@ import pytest
 from exchange import commands as c
 from gateway import topics, wire
 from gateway.message import Message
+from gateway.show import happened_line
 from tests.exchange_at_work import AREA, NAMES, SETTINGS, T0, T1
 from tests.noise import ALLOCATION_W, STARTS, WIDE
 from tests.test_glance import Bench
@@ -62,6 +63,13 @@ def test_rules_that_are_not_given_stay_as_they_are() -> None:
     assert isinstance(amended, c.AmendSettings)
     assert (amended.settings.collar_mct, amended.settings.sweeps) == (500, True)
     assert amended.settings.price_mct_max == SETTINGS.price_mct_max
+
+
+def test_the_answer_has_the_rules_by_name() -> None:
+    bench = AmpleBench()
+    outcome = answer(bench.apply(admit(bench, type="settings", collar_mct=500)))
+    assert outcome.happened[0].facts["settings"]["collar_mct"] == 500
+    assert "collar_mct 500, " in happened_line(outcome.happened[0])
 
 
 def test_an_order_is_answered_when_it_is_durable_and_once_more_when_it_comes_again() -> None:

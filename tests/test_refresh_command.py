@@ -78,6 +78,11 @@ def test_files_that_cannot_be_used_are_bad_input(
     assert message in capsys.readouterr().err
 
 
+def test_results_that_cannot_be_kept_are_a_failure_of_the_surroundings(job: list[str], tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    assert main([*job, "--once"]) == 3
+
+
 def test_each_round_reads_again_and_a_bad_file_is_not_the_end(
     job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
