@@ -257,8 +257,17 @@ def _solved(program: _Program, hint_mct: Floats | None, is_quick: bool) -> tuple
     elif not is_quick and len(program.room) == len(program.kept) and (hint_mct is not None or len(start) <= WHOLE_BOOK_MAX):
         hint = None if hint_mct is None else hint_mct[program.kept] / program.unit_mct
         start = _secured(program, _by_osqp(program, hint))
-    x, price, steps = climb(program.value, program.rows, program.room, program.high, start, steps_max)
+    x, price, steps = _climbed(program, start, steps_max)
     return (x, price) if is_quick or steps < steps_max else _by_highs(program, x, price)
+
+
+def _climbed(program: _Program, start: Floats, steps_max: int) -> tuple[Floats, Floats, int]:
+    """The vertex; the start, as after all steps, where the climb comes to rows that it cannot tell apart."""
+    try:
+        x, price, steps = climb(program.value, program.rows, program.room, program.high, start, steps_max)
+    except np.linalg.LinAlgError:
+        return start, np.zeros(len(program.room)), steps_max
+    return x, price, steps
 
 
 def _by_highs(program: _Program, x: Floats, price: Floats) -> tuple[Floats, Floats]:

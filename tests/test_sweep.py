@@ -212,6 +212,19 @@ def test_the_vertex_walk_leaves_a_face_for_its_best_corner() -> None:
     assert price == pytest.approx([1 / 3, 1 / 3], abs=1e-6)
 
 
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_rows_that_cannot_be_told_apart_end_the_climb_and_nothing_else(monkeypatch: pytest.MonkeyPatch, is_quick: bool) -> None:
+    def singular(*_: object) -> None:
+        raise np.linalg.LinAlgError("Matrix is singular to machine precision.")
+
+    cols, residual, asked = random_book(3)
+    expected = best(cols, residual, asked).welfare_mct_w
+    monkeypatch.setattr(sweep, "climb", singular)
+    found = best(cols, residual, asked, is_quick=is_quick)
+    assert (residual_after(cols, residual, asked, found) >= 0).all()
+    assert is_quick or abs(found.welfare_mct_w - expected) <= 20 * int(asked.price_mct.max())
+
+
 def test_equal_columns_are_one_class() -> None:
     assert classes(columns([1, 2], [1, 2], [2, 1], [1, 2])).tolist() == [0, 0, 2, 0]
 
