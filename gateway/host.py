@@ -203,14 +203,14 @@ class Host:
     def _missing(self) -> list[Command]:
         """The opening commands that the recovered state does not have yet, and what moves it to this network's rows."""
         opening, rows = self.plan.opening()
+        if not self.engine.areas:
+            return [opening, rows]
         known = self.engine.areas.get(opening.area)
         if known is None:
-            return [opening, rows]
+            raise self._unfit(f"it is the journal of area {', '.join(self.engine.areas)}, not {opening.area}")
         differences = incompatible(known, opening.settings, opening.customers)
         if differences:
-            self.node.journal.close()
-            detail = f"was opened with other customers or settings: {'; '.join(differences)}"
-            raise JournalError(f"{self.node.journal.path}: area {opening.area} {detail}; use another journal, or what it was made with")
+            raise self._unfit(f"area {opening.area} was opened with other customers or settings: {'; '.join(differences)}")
         if known.settings != opening.settings:
             self.plan = self.plan._replace(settings=known.settings)
         installed: list[Command] = [] if self.plan.rows.content_hash in known.rows else [rows]
@@ -218,6 +218,10 @@ class Host:
             return installed + changing.settle(self.engine, self.plan, self._market_ms())
         self.refreshed.recall(self.engine, self.plan)
         return installed + changing.settle(self.engine, self.plan, self._market_ms(), self.refreshed.forecasts)
+
+    def _unfit(self, detail: str) -> JournalError:
+        self.node.journal.close()
+        return JournalError(f"{self.node.journal.path}: {detail}; use another journal, or what it was made with")
 
     @property
     def amended(self) -> list[str]:

@@ -40,10 +40,10 @@ class Plan(NamedTuple):
 
     def opening(self) -> tuple[OpenArea, InstallRows]:
         terms = tuple(CustomerTerms(name, self.rating_w, self.rating_w, 0, 0) for name in NAMES)
-        return OpenArea("lv", self.settings, terms), InstallRows("lv", self.rows.to_bytes())
+        return OpenArea(self.area, self.settings, terms), InstallRows(self.area, self.rows.to_bytes())
 
     def open_interval(self, interval_ms: int) -> OpenInterval:
-        return OpenInterval("lv", interval_ms, self.rows.content_hash, (5000, 5000), (5000, 5000))
+        return OpenInterval(self.area, interval_ms, self.rows.content_hash, (5000, 5000), (5000, 5000))
 
 
 def now_ms() -> int:
@@ -88,6 +88,8 @@ def test_a_journal_of_other_customers_is_refused(tmp_path: Path) -> None:
         asyncio.run(run(Plan(rating_w=20_000)))
     with pytest.raises(JournalError, match="settings: lot_w 10, not 20; matching one_to_one, not exchange_rate; use another journal"):
         asyncio.run(run(Plan(settings=MarketSettings(interval_ms=HOUR, lot_w=20, matching="exchange_rate"))))
+    with pytest.raises(JournalError, match="it is the journal of area lv, not village; use another journal"):
+        asyncio.run(run(Plan("village")))
 
 
 def test_a_journal_that_cannot_be_written_ends_the_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
