@@ -212,7 +212,7 @@ def _judge_sweep(area: Area, interval: Interval, command: Sweep, taker: Order, s
     if _taker_cash(area, taker, mine, balance)[1] < 0:
         return Reason.UNPAID_PROPOSAL, "the buyers' limits do not cover what the sellers ask"
     worth, walked = welfare(dealt), walk_worth(area, interval, taker, command.place.time_in_force, shut)
-    if worth <= walked:
+    if worth <= max(0, walked):
         return Reason.WORSE_PROPOSAL, f"worth {worth}, pairs are worth {walked} (mct/kWh W)"
     return dealt
 

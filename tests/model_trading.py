@@ -288,7 +288,7 @@ class Trading:
         payments = paid_by(area, deals, order)
         if payments is None:
             return Reason.UNPAID_PROPOSAL
-        if welfare(deals) <= self._walk_welfare(area, interval, order, force):
+        if welfare(deals) <= max(0, self._walk_welfare(area, interval, order, force)):
             return Reason.WORSE_PROPOSAL
         before = interval.residual()
         self._trade_together(area, interval, "sweep", deals, payments, order)

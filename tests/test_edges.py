@@ -212,6 +212,16 @@ def test_among_equals_in_a_proposal_the_order_that_comes_is_last() -> None:
     assert [(leg.order_id, leg.change_w) for leg in traded.legs] == [("B1", 100), ("S1", -50), ("S2", -50)]
 
 
+def test_a_proposal_of_nothing_is_not_better_than_a_pair_that_rounding_makes_worth_less() -> None:
+    """At 1.39 bob gives 10 W for alice's 7: a bid of 5,600 pays 14 W at 4,000 of a lot, but 7 W of it are worth less than 10 of his."""
+    row = exact([139, 100, 0, 0, 0, 0, 0, 0], 239 * 5_000, msgspec.structs.replace(SETTINGS, matching="exchange_rate"))
+    row.play("place A1 alice buy 100 @ 5600              rested 100")
+    told = row.do(c.Sweep(place("S1", "bob", "sell", 10, 4_000), ()))
+    (traded,) = (event for event in told if isinstance(event, e.Traded))
+    assert [event.reason for event in told if isinstance(event, e.Refused)] == ["worse_proposal"]
+    assert [(leg.order_id, leg.change_w) for leg in traded.legs] == [("S1", -10), ("A1", 7)]
+
+
 def test_one_to_one_no_proposal_moves_what_the_operator_withholds() -> None:
     row = exact([1] * 8, 41_000)
     row.play("""
