@@ -31,7 +31,7 @@ from exchange.bounds import MarketSettings
 from exchange.commands import Command, InstallRows, OpenArea, Place, RetireInterval
 from exchange.engine import Engine
 from exchange.events import Accepted, Cancelled, Replaced
-from exchange.proposer import Proposer
+from exchange.proposer import Proposer, warm
 
 MORNING = 28  # quarter hours after midnight: 07:00 UTC
 SEED = 1
@@ -94,6 +94,7 @@ def measure(feeder: Feeder, *, quick: bool, progress: Progress) -> Figures:
 
 def _live(feeder: Feeder, stream: Stream) -> tuple[EngineFigures, Stream]:
     """One round as the node decides: with proposals. What it would journal is the other result."""
+    warm()
     engine, proposer, times, decided = _opened(stream.commands), Proposer(), [], list(_beginning(stream.commands))
     began_cpu = time.process_time_ns()
     with no_collector():

@@ -71,7 +71,7 @@ def _beside(figures: EngineTable) -> RenderableType:
             f"{one.name} {one.version}", f"{one.per_s_median:,}", f"{one.per_s_best:,}", f"{one.per_cpu_s:,}", f"{one.trades:,}", ratio
         )  # fmt: skip
     note = "Plain price-time books: no holdings, bounds, receipts or network. Ours: with network check, by processor time."
-    return Group(table, note if figures.peers else "No peer is installed: pip install 'limex[benchmarks]'")
+    return Group(table, note if figures.peers else "No peer is installed: pip install 'limex\\[benchmarks]'")
 
 
 def _mix(one: EngineFigures) -> str:
