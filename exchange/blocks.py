@@ -117,6 +117,5 @@ def _book_maker(area: Area, interval: Interval, block: Order, fill: Fill, maker:
     change, earned = -fill.sold_w if is_buy else fill.bought_w, -_cash(area, block, fill)
     (ledger.give if is_buy else ledger.receive)(maker.right, abs(change))
     ledger.cash_mct[maker.account.position] += earned
-    interval.last_price_mct[maker.line.direction] = maker.price_mct
-    interval.anchor_mct.setdefault(maker.line.direction, maker.price_mct)
+    interval.tell_price(maker.line.direction, maker.price_mct)
     return matching.leg_of(interval, maker, change, maker.price_mct, earned, fill.maker_open_w, fill.maker_shown_w)

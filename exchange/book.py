@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exchange.commands import Direction, Side
-from exchange.receipts import Account
+from exchange.receipts import Account, shown_of
 from exchange.search import ARRIVAL, NONE, OWNER, PASSED, PRICE, SHOWN
 
 NEVER_TOLD = -1
@@ -58,7 +58,7 @@ class Order(msgspec.Struct, eq=False, gc=False):
 
     def next_shown_w(self) -> int:
         """What is shown when it joins its line, or its shown part is used up."""
-        return min(self.display_w, self.open_w) if self.display_w else self.open_w
+        return shown_of(self.display_w, self.open_w)
 
 
 class Line:

@@ -106,6 +106,11 @@ class Interval:
     def enter(self, phase: Phase) -> None:
         self.phase, self.auction_since_ms = phase, None
 
+    def tell_price(self, direction: Direction, price_mct: int) -> None:
+        """A book's last trade, and its first since continuous trading began."""
+        self.last_price_mct[direction] = price_mct
+        self.anchor_mct.setdefault(direction, price_mct)
+
     def tell_time(self, now_ms: int) -> None:
         if self.is_timeless:
             self.auction_since_ms = now_ms

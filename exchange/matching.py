@@ -19,6 +19,7 @@ from exchange.commands import TimeInForce
 from exchange.events import Blocked, CancelCause, Cancelled, Event, Leg, PhaseEntered, Shown, Traded
 from exchange.ledger import Ledger, cash_of
 from exchange.market import Area, Interval
+from exchange.receipts import shown_of
 from riskcheck.headroom import Headroom
 
 if TYPE_CHECKING:
@@ -191,16 +192,14 @@ def book_walk(area: Area, interval: Interval, taker: Order, done: Walk, base: in
 
 def _book_leftover(area: Area, interval: Interval, taker: Order, fill: Fill, base: int, events: list[Event]) -> None:
     interval.ledger.receive(taker.right, fill.bought_w)
-    leg = leg_of(interval, taker, fill.bought_w, 0, 0, fill.taker_open_w, shown(taker, fill.taker_open_w))
+    leg = leg_of(interval, taker, fill.bought_w, 0, 0, fill.taker_open_w, shown_of(taker.display_w, fill.taker_open_w))
     events.append(Traded(base + len(events) + 1, area.name, interval.start_ms, (leg,), "leftover"))
     count(area, interval, (taker,))
 
 
 def _book_pair(area: Area, interval: Interval, taker: Order, maker: Order, fill: Fill, base: int, events: list[Event]) -> None:
-    ledger, length, price, direction = interval.ledger, area.settings.interval_ms, maker.price_mct, maker.line.direction
-    interval.last_price_mct[direction] = price
-    if direction not in interval.anchor_mct:
-        interval.anchor_mct[direction] = price
+    ledger, length, price = interval.ledger, area.settings.interval_ms, maker.price_mct
+    interval.tell_price(maker.line.direction, price)
     bought, sold = fill.bought_w, fill.sold_w
     if taker.line.side == "buy":
         cash = min(cash_of(sold, price, length), cash_of(bought, taker.price_mct, length))
@@ -216,16 +215,11 @@ def _book_pair(area: Area, interval: Interval, taker: Order, maker: Order, fill:
     ledger.cash_mct[maker.account.position] -= taker_cash
     open_w = fill.taker_open_w
     legs = (
-        leg_of(interval, taker, taken, taker_price, taker_cash, open_w, shown(taker, open_w) if taker.display_w else open_w),
+        leg_of(interval, taker, taken, taker_price, taker_cash, open_w, shown_of(taker.display_w, open_w)),
         leg_of(interval, maker, given, price, -taker_cash, fill.maker_open_w, fill.maker_shown_w),
     )
     events.append(Traded(base + len(events) + 1, area.name, interval.start_ms, legs))
     count(area, interval, (taker, maker))
-
-
-def shown(order: Order, open_w: int) -> int:
-    """What is shown of an incoming order with so much open."""
-    return min(order.display_w, open_w) if order.display_w else open_w
 
 
 def count(area: Area, interval: Interval, orders: Iterable[Order]) -> None:

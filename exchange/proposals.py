@@ -373,12 +373,11 @@ def _trade(
         (interval.ledger.receive if change > 0 else interval.ledger.give)(order.right, watts)
         if order is taker:
             cash, price = taken[0], unit_price(area, taken[0], watts, change > 0)
-            open_w, shown_w = order.open_w, matching.shown(order, order.open_w)
+            open_w, shown_w = order.open_w, order.next_shown_w()
         else:
             price = priced(Part(order, watts))
             cash = _cash(area, Part(order, watts), price)
-            interval.last_price_mct[order.line.direction] = price
-            interval.anchor_mct.setdefault(order.line.direction, price)
+            interval.tell_price(order.line.direction, price)
             open_w, shown_w, remainder_w, refilled_w = matching.consume(area, interval, order, watts)
             after.append((order, remainder_w, refilled_w))
         interval.ledger.cash_mct[order.account.position] += cash

@@ -35,11 +35,15 @@ class Receipt(msgspec.Struct, eq=False, gc=False):
 def accepted(command: Place, sequence: int) -> Accepted:
     """The answer to a Place that is taken in."""
     quantity_w, intervals = command.quantity_w, command.intervals
-    shown_w = 0 if intervals > 1 else min(command.display_w, quantity_w) if command.display_w else quantity_w
     return Accepted(
         sequence, command.area, command.customer, command.request_id, command.interval_ms, command.direction, command.side,
-        quantity_w, command.price_mct, shown_w, intervals,
+        quantity_w, command.price_mct, 0 if intervals > 1 else shown_of(command.display_w, quantity_w), intervals,
     )  # fmt: skip
+
+
+def shown_of(display_w: int, open_w: int) -> int:
+    """What is shown at a time of an order with so much open."""
+    return min(display_w, open_w) if display_w else open_w
 
 
 class Account:
