@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +37,6 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     seeds = tuple(range(arguments.seed, arguments.seed + arguments.days))
     task = Task(given.network(arguments.network), seeds, arguments.intervals, arguments.processes, arguments.out)
-    signal.siginterrupt(signal.SIGINT, True)  # polars, which pandapower loads, lets waiting go on
     try:
         with working(quiet=arguments.json) as progress:
             found = compare(task, progress)

@@ -92,18 +92,18 @@ def _page(task: Task, found: Comparison) -> str:
 
 def _tiles(days: Sequence[Scored]) -> list[tuple[str, str]]:
     """A tile per paradigm, the best first."""
-    found = []
-    for name in ranked(days):
-        welfare, broken = (over_days(days, name, BY_KEY[key]).mean for key in ("welfare_eur", "minutes_broken"))
-        kept = (
-            "keeps every limit"
-            if keeps(days, name)
-            else f"{told(Mean(broken, None))} broken minutes a day"
-            if broken
-            else "some corner breaks a limit"
-        )
-        found.append((f"{welfare:,.0f} EUR", f"{NAMES[name]}: {kept}"))
-    return found
+    return [(f"{_mean(days, name, 'welfare_eur').mean:,.0f} EUR", f"{NAMES[name]}: {_kept(days, name)}") for name in ranked(days)]
+
+
+def _kept(days: Sequence[Scored], name: str) -> str:
+    if keeps(days, name):
+        return "keeps every limit"
+    broken = _mean(days, name, "minutes_broken")
+    return f"{told(Mean(broken.mean, None))} broken minutes a day" if broken.mean else "some corner breaks a limit"
+
+
+def _mean(days: Sequence[Scored], name: str, key: str) -> Mean:
+    return over_days(days, name, BY_KEY[key])
 
 
 def _table(days: Sequence[Scored]) -> str:

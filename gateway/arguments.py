@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,8 @@ def network(source: str) -> Network:
         return load(source)
     except ValueError as error:  # BadNetwork among them: its message lists every finding
         raise UsageError(str(error)) from error
+    finally:
+        signal.siginterrupt(signal.SIGINT, True)  # polars, which pandapower loads, lets waiting go on after ctrl-C
 
 
 def write(path: Path, raw: bytes) -> None:
