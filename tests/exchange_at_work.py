@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.commands import Advance, Command, InstallRows, OpenArea, OpenInterval
 from exchange.node import Node
 from exchange.recovery import Batch
-from gateway.broker import EXCHANGE, Broker, find_mosquitto
+from gateway.broker import EXCHANGE, Broker, find_mosquitto, start_broker
 from gateway.client import Home
 from gateway.mqtt import Gateway
 from gateway.session import SessionSettings
@@ -34,6 +34,18 @@ PATIENCE_S = 20.0
 
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
 BROKERS = [pytest.param("mosquitto", marks=needs_mosquitto), "amqtt"]
+
+
+@pytest.fixture(params=BROKERS)
+def each_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """A test file says `broker = each_broker`; its tests then run on each kind."""
+    with start_broker(None, AREA, NAMES, kind=request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def new_journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
 
 
 def opening(*starts_ms: int) -> list[Command]:

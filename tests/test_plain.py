@@ -17,7 +17,7 @@ from gateway.cli import main
 from gateway.message import Message
 from gateway.plain import UNKNOWN, scalars
 from tests.exchange_at_work import ALLOCATION_W, AREA, BROKERS, FAILSAFE_W, NAMES, SETTINGS, T0, T1, Exchange, run, until
-from tests.test_broker import Peer, fence
+from tests.peer import Peer, fence
 from tests.test_session import Bench
 
 QUARTER, END = SETTINGS.interval_ms, T1 + SETTINGS.interval_ms

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import pytest
-
 from exchange.commands import CloseGate, RetireInterval
 from gateway import topics, wire
-from gateway.broker import OPERATOR, READER, Broker, start_broker
+from gateway.broker import OPERATOR, READER, Broker
 from gateway.client import Home
-from tests.exchange_at_work import ALLOCATION_W, AREA, BROKERS, NAMES, T0, run, trading, until
-from tests.test_broker import Peer
+from tests.exchange_at_work import ALLOCATION_W, AREA, T0, each_broker, run, trading, until
+from tests.peer import Peer
 
-
-@pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    with start_broker(None, AREA, NAMES, kind=request.param) as running:
-        yield running
+broker = each_broker
 
 
 def test_a_drop_copy_is_complete_in_order_and_its_customer_s_alone(broker: Broker, tmp_path: Path) -> None:
