@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from demo.homes import Connection, HomeModel, fleet, generator
+from demo.homes import HomeModel, connections, fleet, generator
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -82,10 +82,7 @@ def band_edges(network: Network) -> list[tuple[float, float]]:
 
 def draw(network: Network, seed: int, profiles: Profiles | None = None, intervals: int = DAY_INTERVALS) -> Day:
     """The day of this seed, the same on every machine."""
-    connections = [
-        Connection(c.id, c.rating_export_w, c.rating_import_w, c.failsafe_export_w, c.failsafe_import_w) for c in network.customers
-    ]
-    homes, name = fleet(connections, seed), f"seed {seed}"
+    homes, name = fleet(connections(network), seed), f"seed {seed}"
     if profiles is not None:
         number = int(generator(seed, "day of the year").integers(WEEK, profiles.days))
         homes, name = [_measured(home, profiles, place, number) for place, home in enumerate(homes)], f"day {number + 1} of the year"

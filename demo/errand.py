@@ -10,6 +10,7 @@ import sys
 
 import msgspec
 
+from demo.homes import connections
 from demo.timetable import Clock, FleetResult, FleetSpec, HomeSpec
 from envelopes.refresh import Plan
 from gateway.broker import Broker
@@ -21,10 +22,9 @@ GRACE_S = 30.0
 def errand(ready: Plan, seed: int, broker: Broker, schedule: Schedule) -> FleetSpec:
     """What the homes are told: where the market is, who they are, and when."""
     homes = []
-    for customer in ready.network.customers:
-        user, password = broker.credentials(customer.id)
-        ratings = customer.rating_export_w, customer.rating_import_w, customer.failsafe_export_w, customer.failsafe_import_w
-        homes.append(HomeSpec(customer.id, password, *ratings, user=user))
+    for connection in connections(ready.network):
+        user, password = broker.credentials(connection.customer)
+        homes.append(HomeSpec(connection.customer, password, *connection[1:], user=user))
     market = ready.settings
     assert schedule.end_ms is not None
     intervals = (schedule.end_ms - schedule.first_ms) // schedule.interval_ms

@@ -18,11 +18,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from riskcheck.network import Network
 
 MINUTES = 1440
 MINUTE_MS = 60_000
@@ -250,6 +253,11 @@ class Connection(NamedTuple):
     rating_import_w: int
     failsafe_export_w: int
     failsafe_import_w: int
+
+
+def connections(network: Network) -> list[Connection]:
+    """Of the network's customers, in their order."""
+    return [Connection(c.id, c.rating_export_w, c.rating_import_w, c.failsafe_export_w, c.failsafe_import_w) for c in network.customers]
 
 
 def fleet(connections: Sequence[Connection], seed: int) -> list[HomeModel]:

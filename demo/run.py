@@ -22,7 +22,7 @@ from demo import figures, hand, page, report
 from demo.board import Board
 from demo.errand import GRACE_S, Fleet, errand
 from demo.errand import FleetError as FleetError  # who runs a demo catches it
-from demo.homes import Connection
+from demo.homes import connections
 from demo.pictures import Feeder
 from demo.timetable import Clock, FleetResult
 from envelopes import files
@@ -255,9 +255,6 @@ def _facts(
 ) -> report.Run:  # fmt: skip
     network, length = ready.network, ready.settings.interval_ms
     subjects = ["the allocation"] + [f"the interval at {_hhmm(START_MS + i * length)}" for i in range(len(certificates) - 1)]
-    connections = [
-        Connection(c.id, c.rating_export_w, c.rating_import_w, c.failsafe_export_w, c.failsafe_import_w) for c in network.customers
-    ]
     distances = _distances_ohm(network)
     return report.Run(
         network=network.name,
@@ -267,7 +264,7 @@ def _facts(
         wall_s=wall_s,
         machine=_machine(),
         broker=market.broker,
-        connections=connections,
+        connections=connections(network),
         places=[report.Place(c.id, c.phase, float(distances[c.bus])) for c in network.customers],
         events=market.events,
         fleet=market.fleet,
