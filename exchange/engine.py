@@ -107,14 +107,17 @@ class Engine:
         return found if len(found) == count else None
 
     def _enter(self, area: Area, interval: Interval, order: Order, command: Place, proposal: Sweep | None, events: list[Event]) -> None:
-        """An accepted order meets the others, or waits for the auction's end."""
+        """An accepted order meets the others, or waits for the auction's end. What a proposal leaves of it walks as any order does."""
         if interval.phase == "auction":
-            interval.rest(order)
-        else:
-            if proposal is None or not proposals.sweep(self, area, interval, proposal, order, events):
-                matching.meet(self, area, interval, order, command.time_in_force, events)
-            if interval.is_marked or area.blocks:
-                self.after(area, [interval], events)
+            return interval.rest(order)
+        is_swept = proposal is not None and proposals.sweep(self, area, interval, proposal, order, events)
+        if order.open_w >= area.settings.lot_w:
+            matching.meet(self, area, interval, order, command.time_in_force, events)
+        if is_swept:
+            matching.pause(area, interval, self.sequence, events)
+        if interval.is_marked or area.blocks:
+            self.after(area, [interval], events)
+        return None
 
     def _place_block(self, area: Area, block: Order, command: Place, events: list[Event]) -> None:
         block.is_live = True

@@ -171,7 +171,7 @@ def _fill_worth(taker: Order, fill: matching.Fill) -> int:
 
 
 def sweep(engine: Engine, area: Area, interval: Interval, command: Sweep, taker: Order, events: list[Event]) -> bool:
-    """Trades as proposed, and says whether it did: if not, the order is still to walk."""
+    """Trades as proposed, and says whether it did. A lot or more that is left of the order is still to walk."""
     shut, base = engine.shut(area.name, interval.start_ms), engine.sequence
     judged = _judge_sweep(area, interval, command, taker, shut)
     if not isinstance(judged, list):
@@ -184,15 +184,9 @@ def sweep(engine: Engine, area: Area, interval: Interval, command: Sweep, taker:
     cash, rest = _taker_cash(area, taker, mine, balance)
     taker.open_w -= mine
     _trade(area, interval, judged, taker, (cash, mine), lambda part: part.order.price_mct, "sweep", rest, base, events)
+    interval.freed(before)
     if 0 < taker.open_w < area.settings.lot_w:
         matching.end(interval, taker, "remainder", base, events)
-    elif taker.open_w and command.place.time_in_force in ("ioc", "fok"):
-        matching.end(interval, taker, "ioc", base, events)
-    elif taker.open_w:
-        interval.rest(taker)
-    interval.freed(before)
-    matching.pause(area, interval, base, events)
-    interval.mark_all()
     return True
 
 
@@ -319,6 +313,7 @@ def _add(taken: dict[int, int], orders: dict[int, Order], order: Order, watts: i
 def _uncross(area: Area, interval: Interval, command: Uncross, dealt: Deal, is_proposal: bool, base: int, events: list[Event]) -> None:
     worth = welfare(dealt) * area.settings.interval_ms // MCT_W_MS_PER_KWH
     events.append(Uncrossed(base + len(events) + 1, area.name, interval.start_ms, is_proposal, command.ends_auction, worth))
+    before = interval.headroom.residual.copy()
     priced = _pricing(area, interval, command, dealt) if is_proposal else _as_bid
     operator = -sum(_cash(area, part, priced(part)) for part in dealt)
     if dealt:
@@ -328,8 +323,8 @@ def _uncross(area: Area, interval: Interval, command: Uncross, dealt: Deal, is_p
         reason = "the auction has ended"
         events.append(PhaseEntered(base + len(events) + 1, area.name, interval.start_ms, "continuous", reason))
     else:
+        interval.freed(before)
         matching.pause(area, interval, base, events)
-    interval.mark_all()
 
 
 def _pricing(area: Area, interval: Interval, command: Uncross, dealt: Deal) -> Priced:

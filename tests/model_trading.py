@@ -292,9 +292,11 @@ class Trading:
             return Reason.WORSE_PROPOSAL
         before = interval.residual()
         self._trade_together(area, interval, "sweep", deals, payments, order)
-        self._rest(area, interval, order, force, False)
-        self._mark_all(area, interval)
-        interval.is_stirred = interval.is_stirred or interval.residual() != before
+        self._mark(area, interval, before)
+        if order.open_w >= area.settings.lot_w:
+            self._meet(area, interval, order, force)
+        elif order.open_w:
+            self._end(area, order, "remainder")
         self._pause(area, interval)
         return None
 
@@ -340,7 +342,7 @@ class Trading:
                 self._refuse(command, found)
             if not command.ends_auction:
                 return None
-        deals = alternative if isinstance(found, Reason) else found
+        deals, before = alternative if isinstance(found, Reason) else found, interval.residual()
         worth = area.cash_of(welfare(deals), 1)
         self._say(e.Uncrossed, area.name, interval.start_ms, not isinstance(found, Reason), command.ends_auction, worth)
         if deals:
@@ -348,5 +350,5 @@ class Trading:
             self._trade_together(area, interval, "uncross", deals, paid_at_rest(area, interval, deals, prices))
         if command.ends_auction:
             self._enter(area, interval, "continuous", "the auction has ended")
-        self._mark_all(area, interval)
+        self._mark(area, interval, before)
         return self._pause(area, interval)

@@ -212,6 +212,34 @@ def test_among_equals_in_a_proposal_the_order_that_comes_is_last() -> None:
     assert [(leg.order_id, leg.change_w) for leg in traded.legs] == [("B1", 100), ("S1", -50), ("S2", -50)]
 
 
+def test_what_a_proposal_leaves_of_an_order_walks() -> None:
+    """Carol and dave together, and then alice, whom the proposal does not name; 30 W find nobody."""
+    row = exact([1, 1, 0, 2, 0, 0, 0, 0], 20_000)
+    row.play("""
+        place S1 carol sell 50 @ 100                  rested 50
+        place S2 dave sell 50 @ 950                   rested 50
+        place S3 alice sell 20 @ 800                  rested 20
+        """)
+    order = place("B1", "bob", "buy", 100, 900, time_in_force="ioc")
+    told = row.do(c.Sweep(order, (c.Change(1, 50), c.Change(2, -25), c.Change(3, -25))))
+    trades = [[(leg.order_id, leg.change_w) for leg in event.legs] for event in told if isinstance(event, e.Traded)]
+    assert trades == [[("B1", 50), ("S1", -25), ("S2", -25)], [("B1", 20), ("S3", -20)]]
+    assert [(event.quantity_w, event.cause) for event in told if isinstance(event, e.Cancelled)] == [(30, "ioc")]
+
+
+def test_a_proposal_wakes_those_to_whose_rows_it_gives_room() -> None:
+    """It takes 30 W from dave, 60 of the row, and gives bob 50: there is room for ten of alice's watts."""
+    row = exact([1, 1, 0, 2, 0, 0, 0, 0], 20_000)
+    row.play("""
+        place S1 carol sell 50 @ 100                  rested 50
+        place S2 dave sell 50 @ 950                   rested 50
+        place A1 alice buy 100 @ 300                  blocked A1 0 of 100 by line; blocked S1 0 of 50 by line; rested 100
+        """)
+    told = row.do(c.Sweep(place("B1", "bob", "buy", 50, 900), (c.Change(1, 50), c.Change(2, -20), c.Change(3, -30))))
+    trades = [(event.kind, [(leg.order_id, leg.change_w) for leg in event.legs]) for event in told if isinstance(event, e.Traded)]
+    assert trades == [("sweep", [("B1", 50), ("S1", -20), ("S2", -30)]), ("pair", [("A1", 10), ("S1", -10)])]
+
+
 def test_a_proposal_of_nothing_is_not_better_than_a_pair_that_rounding_makes_worth_less() -> None:
     """At 1.39 bob gives 10 W for alice's 7: a bid of 5,600 pays 14 W at 4,000 of a lot, but 7 W of it are worth less than 10 of his."""
     row = exact([139, 100, 0, 0, 0, 0, 0, 0], 239 * 5_000, msgspec.structs.replace(SETTINGS, matching="exchange_rate"))
