@@ -27,6 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from benchmarks import arguments
 from benchmarks.cascade_networks import NETWORKS
 from benchmarks.cascade_rows import pegase
 from benchmarks.measure import load_average, machine, peak_mb
@@ -111,11 +112,9 @@ def _joint_holds(whole: WholeNetwork, level: float) -> bool:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.parser("cascade", __doc__)
     parser.add_argument("--case", action="append", choices=list(CASES), help="one case; may be given again")
     parser.add_argument("--samples", type=int, default=2_000, help="whole-network power flows of each case and method")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="print figures as JSON")
     return parser.parse_args()
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.arguments import command
 from benchmarks.measure import load_average, machine
 from benchmarks.opinions import Pandapower
 from gateway.show import working
@@ -90,13 +90,12 @@ class Timed(Pandapower):
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the figures. Exit codes: 0 measured; 2 a network that cannot be read."""
-    given = sys.argv[1:] if argv is None else argv
-    arguments = _parser().parse_args(given)
+    arguments = _parser().parse_args(argv)
     net = catalogue.make(arguments.network)
     if net is None:
         print(f"certification: no builtin network {arguments.network!r}", file=sys.stderr)
         return 2
-    found = measure(arguments, net, shlex.join(["python", "-m", "benchmarks.certification", *given]))
+    found = measure(arguments, net, command("certification", argv))
     print(json.dumps(asdict(found), indent=2) if arguments.json else text(found))
     return 0
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks import arguments
 from benchmarks.blind_adversary import BlindAdversary
 from benchmarks.campaigns import Campaign
 from benchmarks.market_campaigns import MarketCampaign
@@ -154,9 +154,9 @@ def _work(case: Case, trades: int, seed: int, tell: Tell) -> Tally:
     return Fuzz(case, seed, tell).run(trades)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(given: list[str] | None = None) -> int:
     """Fuzzes the networks that were asked for, prints a table and says by the exit code whether any trade was a false accept."""
-    args = _parser().parse_args(arguments)
+    args = _parser().parse_args(given)
     began = time.perf_counter()
     try:
         cases = chosen(args.network)
@@ -166,9 +166,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"false_accepts: {error}", file=sys.stderr)
         return 2
-    given = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "benchmarks.false_accepts", *given])
-    figures = {"command": command, "machine": machine(), "load": load_average(), "seconds": round(time.perf_counter() - began, 1)}
+    command, seconds = arguments.command("false_accepts", given), round(time.perf_counter() - began, 1)
+    figures = {"command": command, "machine": machine(), "load": load_average(), "seconds": seconds}
     if args.json:
         print(json.dumps(figures | {"networks": [asdict(tally) for tally in tallies]}))
     else:
@@ -179,13 +178,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.false_accepts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments.parser("false_accepts", __doc__)
     parser.add_argument("--network", action="append", default=[], help="only this one: a name or a file; may be repeated")
     parser.add_argument("--trades", type=int, default=1_000_000, help="random trades to try, on all networks together (default 1000000)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
 

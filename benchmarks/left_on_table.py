@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks import arguments
 from benchmarks.blind_adversary import BlindAdversary
 from benchmarks.campaigns import Campaign
 from benchmarks.false_accepts import tight_corners
@@ -224,11 +224,10 @@ def _words(share: Share) -> str:
     return f"{share.direction}: multiple {share.rows:.3f} by the rows, {share.ac:.3f} in AC"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(given: list[str] | None = None) -> int:
     """Prints the table; with all networks and the usual directions also writes the page. 2: a network that cannot be traded on."""
-    args = _parser().parse_args(arguments)
-    given = sys.argv[1:] if arguments is None else arguments
-    command, began = shlex.join(["python", "-m", "benchmarks.left_on_table", *given]), time.perf_counter()
+    args = _parser().parse_args(given)
+    command, began = arguments.command("left_on_table", given), time.perf_counter()
     try:
         works = [partial(measure, case, args.directions, args.seed) for case in chosen(args.network)]
         figures = watched(works, len(works) * args.directions, "directions")
@@ -245,13 +244,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.left_on_table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments.parser("left_on_table", __doc__)
     parser.add_argument("--network", action="append", default=[], help="only this one: a name or a file; may be repeated")
     parser.add_argument("--directions", type=int, default=12, help="per network (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
 

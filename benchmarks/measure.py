@@ -59,7 +59,7 @@ def no_collector() -> Iterator[None]:
 
 def machine() -> dict[str, str]:
     """Processor, cores, system, Python and the packages that are measured."""
-    versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
+    versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := version_of(name)))
     return {
         "processor": _processor(), "cores": str(os.cpu_count()), "system": platform.platform(),
         "python": platform.python_version(), "packages": versions,
@@ -80,7 +80,8 @@ def peak_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 * 1024 if platform.system() == "Darwin" else 1024)
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """Of an installed package; empty where it is none."""
     try:
         return version(name)
     except PackageNotFoundError:

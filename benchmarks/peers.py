@@ -17,12 +17,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 import msgspec
 
-from benchmarks.measure import no_collector
+from benchmarks.measure import no_collector, version_of
 from exchange.commands import Cancel, Command, Place, Replace
 
 
@@ -54,7 +53,7 @@ Round = Callable[[Sequence[Request], int], int]  # requests, books -> trades
 def measure(commands: Sequence[Command], rounds: int) -> list[PeerFigures]:
     """Each peer that is installed, on the stream's customers' requests."""
     requests, books = numbered(commands)
-    return [_figures(name, play, requests, books, rounds) for name, play in PEERS.items() if _version(name)]
+    return [_figures(name, play, requests, books, rounds) for name, play in PEERS.items() if version_of(name)]
 
 
 def numbered(commands: Sequence[Command]) -> tuple[list[Request], int]:
@@ -88,7 +87,7 @@ def _figures(name: str, play: Round, requests: Sequence[Request], books: int, ro
     walls.sort()
     cpus.sort()
     median, best, cpu = (int(len(requests) / seconds) for seconds in (walls[rounds // 2], walls[0], cpus[rounds // 2]))
-    return PeerFigures(name, _version(name), median, best, cpu, trades)
+    return PeerFigures(name, version_of(name), median, best, cpu, trades)
 
 
 def _orderly(requests: Sequence[Request], books: int) -> int:
@@ -135,13 +134,6 @@ def _light(requests: Sequence[Request], books: int) -> int:
             ids[order] = placed.order_id
             trades += len(made) // 2  # one of each party
     return trades
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 PEERS: dict[str, Round] = {"orderly-chaos": _orderly, "cython-orderbook": _cython, "lightmatchingengine": _light}

@@ -10,10 +10,8 @@ has any setting at all. Some of the proposals, evenly chosen, are verified: AC c
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import arguments
 from benchmarks.feeder import load as feeder_of
 from benchmarks.measure import machine, spread
 from riskcheck.headroom import Headroom
@@ -135,18 +134,14 @@ class _Times:
         return cls(times.p50_us, times.p99_us, times.max_us)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.recourse", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+def main(given: list[str] | None = None) -> int:
+    parser = arguments.parser("recourse", __doc__)
     parser.add_argument("--network", default=DEFAULT_NETWORK, help="whatever `riskcheck.network.load` reads")
     parser.add_argument("--inverters", type=int, default=20, help="customers whose reactive power the operator may set (default 20)")
     parser.add_argument("--taps", action="store_true", help="the first transformer's tap may be moved, too")
     parser.add_argument("--trades", type=int, default=200, help="blocked trades to ask about (default 200)")
     parser.add_argument("--verify", type=int, default=10, help="proposals to verify in AC and by new rows (default 10)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(given)
     from rich.console import Console
 
     with Console(stderr=True).status("building rows") as status:
@@ -154,8 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
         area = feeder_of(network, lambda phrase, _: status.update(phrase))
         limits_w = np.array(area.export_w + area.import_w)
         found = measure(network, area.polytope, limits_w, args.trades, args.verify, args.seed, status.update)
-    command = shlex.join(["python", "-m", "benchmarks.recourse", *(sys.argv[1:] if arguments is None else arguments)])
-    found = {"network": area.size, **found, "machine": machine()["processor"], "command": command}
+    found = {"network": area.size, **found, "machine": machine()["processor"], "command": arguments.command("recourse", given)}
     print(json.dumps(found) if args.json else _text(found))
     return 0
 

@@ -13,9 +13,7 @@ dividing. Exit status 1 if they ever differ. OSQP's own answer, before the integ
 
 from __future__ import annotations
 
-import argparse
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import feeder
+from benchmarks import arguments, feeder
 from benchmarks.measure import machine, no_collector, spread
 from riskcheck.headroom import Headroom, warm
 from riskcheck.network import DEFAULT_NETWORK, load
@@ -163,15 +161,11 @@ def _times(times_ns: npt.ArrayLike) -> dict[str, float]:
     return {"p50": times.p50_us, "p99": times.p99_us, "max": times.max_us}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.reference", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+def main(given: list[str] | None = None) -> int:
+    parser = arguments.parser("reference", __doc__)
     parser.add_argument("--network", default=DEFAULT_NETWORK, help="whatever `riskcheck.network.load` reads")
     parser.add_argument("--trades", type=int, default=100_000, help="random trades to ask (default 100000)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(given)
     if args.trades < 1:
         parser.error("--trades: at least 1")
     from rich.console import Console
@@ -185,8 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         first_w = {"max-min": np.array(area.export_w + area.import_w), "failsafe": network.floors_w()}
         progress.update(task, description="trades")
         tally = run(area.polytope, network.caps_w(), first_w, args.trades, args.seed, lambda done: progress.update(task, completed=done))
-    command = shlex.join(["python", "-m", "benchmarks.reference", *(sys.argv[1:] if arguments is None else arguments)])
-    found = {"feeder": area.size, **figures(tally), "machine": machine()["processor"], "command": command}
+    found = {"feeder": area.size, **figures(tally), "machine": machine()["processor"], "command": arguments.command("reference", given)}
     print(json.dumps(found) if args.json else _text(found))
     return 1 if tally.differing else 0
 

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -33,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from benchmarks import tables
+from benchmarks import arguments, tables
 from benchmarks.books import Book, generated
 from benchmarks.markets import ONE_TO_ONE, RATES, SWEEPS, Market, ever_placed, opened, orders_of, recorded, resting
 from benchmarks.measure import load_average, machine
@@ -223,10 +222,10 @@ def of_a_day(day: Day) -> RenderableType:
     return table
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(given: list[str] | None = None) -> int:
     """Prints the tables. 2: a network that cannot be traded on."""
-    args = _parser().parse_args(arguments)
-    command, began = shlex.join(["python", "-m", "benchmarks.welfare", *(sys.argv[1:] if arguments is None else arguments)]), time.time()
+    args = _parser().parse_args(given)
+    command, began = arguments.command("welfare", given), time.time()
     say = tables.printer(quiet=args.json)
 
     def tell(phrase: str) -> None:
@@ -272,16 +271,12 @@ def _recorded(args: argparse.Namespace, whole: list[Shares], single: list[Shares
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.welfare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments.parser("welfare", __doc__)
     parser.add_argument("--network", action="append", default=[], help="generated books on this one; may be repeated")
     parser.add_argument("--books", type=int, default=20, help="generated, per network (default %(default)s)")
     parser.add_argument("--intervals", type=int, default=96, help="of the demo's day (default %(default)s); 0 leaves it out")
     parser.add_argument("--first-interval", type=int, default=0, help="of the day (default %(default)s)")
     parser.add_argument("--every", type=int, default=8, help="recorded books: every so many-th interval (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
 
