@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.scale import Found, slope
-from demo.pictures import BLUE, GREEN, GREY, INK, ORANGE, STYLE, UNDATED, VERMILION
+from demo.pictures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, bare_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,18 +31,11 @@ RANGE = (30, 200_000)
 
 
 def draw(path: Path, found: Found) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    with mpl.rc_context(STYLE | {"axes.grid.axis": "both"}):
-        figure, (times, memory) = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
+    with bare_file(path, 11, 4.8) as figure:
+        times, memory = figure.subplots(1, 2)
         _panel(times, found, "Processor time, seconds", is_time=True)
         _panel(memory, found, "Most memory of all processes, MB", is_time=False)
         figure.legend(*times.get_legend_handles_labels(), loc="outside lower center", ncols=4, columnspacing=1.4, handlelength=1.6)
-        figure.savefig(path, dpi=110, metadata=UNDATED[path.suffix])
-        plt.close(figure)
 
 
 def _panel(axes: Axes, found: Found, title: str, *, is_time: bool) -> None:
@@ -58,6 +51,7 @@ def _panel(axes: Axes, found: Found, title: str, *, is_time: bool) -> None:
         _slope(axes, points, done, colour, is_time=is_time)
     axes.xaxis.set_major_formatter(lambda n, _: f"{n:,.0f}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.grid(visible=True, axis="x")
     _ruler(axes)
 
 

@@ -70,8 +70,8 @@ class Feeder(NamedTuple):
 
 
 @contextmanager
-def figure_file(path: Path, title: str, caption: str, width: float, height: float) -> Iterator[Figure]:
-    """A figure with title and caption, written to `path` when the block ends, the same bytes from the same figures."""
+def bare_file(path: Path, width: float, height: float, inside: tuple[float, ...] = (0, 0, 1, 1)) -> Iterator[Figure]:
+    """A figure with its axes `inside` (left, bottom, width, height), written when the block ends: the same bytes from the same figures."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -79,14 +79,21 @@ def figure_file(path: Path, title: str, caption: str, width: float, height: floa
 
     with mpl.rc_context(STYLE):
         figure = plt.figure(figsize=(width, height), layout="constrained")
-        figure.get_layout_engine().set(rect=(0.008, 0.06, 0.984, 0.86))
-        figure.text(0.012, 0.985, title, fontsize=15, fontweight="bold", va="top")
-        figure.text(0.012, 0.012, caption, fontsize=8, color="#5B646B", va="bottom")
+        figure.get_layout_engine().set(rect=inside)
         try:
             yield figure
             figure.savefig(path, dpi=130, metadata=UNDATED[path.suffix])
         finally:
             plt.close(figure)
+
+
+@contextmanager
+def figure_file(path: Path, title: str, caption: str, width: float, height: float) -> Iterator[Figure]:
+    """The same with title and caption."""
+    with bare_file(path, width, height, (0.008, 0.06, 0.984, 0.86)) as figure:
+        figure.text(0.012, 0.985, title, fontsize=15, fontweight="bold", va="top")
+        figure.text(0.012, 0.012, caption, fontsize=8, color="#5B646B", va="bottom")
+        yield figure
 
 
 def clock(at_ms: int) -> str:
