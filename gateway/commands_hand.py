@@ -72,6 +72,8 @@ def _tell(outcome: wire.AnyOutcome) -> None:
         return
     for happened in outcome.happened:
         print(happened_line(happened))
+        if "note" in happened.facts:
+            print(f"note: {happened.facts['note']}", file=sys.stderr)
     counted = [(outcome.orders_cancelled, "orders cancelled"), (outcome.trades, "trades")]
     told = ", ".join(f"{count} {what}" for count, what in counted if count)
     print(f"in force and in the journal at {outcome.sequence} (order {outcome.id}){': ' + told if told else ''}")

@@ -5,25 +5,28 @@ id with the same bytes is answered again and does nothing; with other bytes it i
 restart an order that was not answered may be sent again under its id, and acts where it had not.
 
 The halt of a network change is not the operator's to end: rows of the old network would accept trades that the new one cannot
-carry. The change itself ends it.
+carry. The change itself ends it. An interval may be halted before it is announced, and the answer says so; not one that can never come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from exchange import commands as c
-from exchange.events import Cancelled, Event, Refused, Traded
+from exchange.events import Cancelled, Event, Halted, Refused, Traded
 from exchange.rejects import Reason
 from gateway import topics, wire
 from gateway.message import Message
 from gateway.mirror import Mirror
+from replay.tape import interval_name
 
 KEPT_MAX = 1000
+MINUTE_MS = 60_000
 NETWORK_CHANGE = "network change"  # begins the reason of the halts that a change makes, and ends itself
+TO_COME = "no such interval is announced or open now: it is halted as soon as it is"
 CUSTOMERS_OWN = ("replaced", "traded", "blocked", "shown", "cancelled", "raised", "rebased")  # counted, or told to whom they concern
 
 
@@ -54,6 +57,9 @@ class OperatorDesk:
             return [kept.answer] if kept.answer is not None else []
         if isinstance(order, wire.ResumeOrder) and self._is_changing(area, order):
             return [self._refuse(area, order.id, "network_change", "the network is being changed: the change ends its halt itself")]
+        never = self._never(area, order.interval_ms) if isinstance(order, wire.HaltOrder) and order.interval_ms is not None else None
+        if never is not None:
+            return [self._refuse(area, order.id, *never)]
         command = to_command(self._mirror, area, order)
         self._kept[area, order.id] = Kept(payload, None)
         self._undecided[id(command)] = (command, area, order.id)
@@ -61,6 +67,15 @@ class OperatorDesk:
 
     def _is_changing(self, area: str, order: wire.ResumeOrder) -> bool:
         return self._mirror.halts.get((area, order.interval_ms, order.direction), "").startswith(NETWORK_CHANGE)
+
+    def _never(self, area: str, start_ms: int) -> tuple[Reason, str] | None:
+        """Why no interval with this start is there or to come; None where one is."""
+        live, length_ms = self._mirror.areas[area].intervals, self._mirror.areas[area].settings.interval_ms
+        if start_ms % length_ms:
+            return Reason.OFF_GRID, f"no interval begins at {interval_name(start_ms)}: they begin every {length_ms // MINUTE_MS} minutes"
+        if start_ms not in live and start_ms + length_ms <= self._mirror.market_ms:
+            return Reason.UNKNOWN_INTERVAL, f"the interval of {interval_name(start_ms)} is over"
+        return None
 
     def answer(self, command: c.Command, events: Sequence[Event]) -> list[Message]:
         """The answer to an order of ours, once it is durable."""
@@ -81,7 +96,8 @@ class OperatorDesk:
                 return self._refuse(area, order_id, event.reason, event.detail)
         cancelled = sum(isinstance(event, Cancelled) for event in events)
         trades = sum(isinstance(event, Traded) for event in events)
-        happened = tuple(told for event in events if (told := _happened(event)) is not None)
+        live = self._mirror.areas[area].intervals
+        happened = tuple(told for event in events if (told := _happened(event, live)) is not None)
         outcome = wire.Outcome(
             id=order_id, sequence=self._mirror.sequence, happened=happened, orders_cancelled=cancelled, trades=trades
         )  # fmt: skip
@@ -92,12 +108,15 @@ class OperatorDesk:
         return Message(topics.operator_response(area), wire.encode(refusal), 1, False)
 
 
-def _happened(event: Event) -> wire.Happened | None:
+def _happened(event: Event, live: Container[int]) -> wire.Happened | None:
     """An event of the operator's own by name, with its fields; what customers are told is not repeated here."""
     name = str(event.__struct_config__.tag)
     if name in CUSTOMERS_OWN:
         return None
-    return wire.Happened(name, {field: _by_name(value) for field, value in msgspec.structs.asdict(event).items()})
+    facts = {field: _by_name(value) for field, value in msgspec.structs.asdict(event).items()}
+    if isinstance(event, Halted) and event.interval_ms is not None and event.interval_ms not in live:
+        facts["note"] = TO_COME
+    return wire.Happened(name, facts)
 
 
 def _by_name(value: object) -> object:

@@ -213,7 +213,7 @@ def happened_line(happened: wire.Happened) -> str:
     """An event of the operator's as one line: its name, and what of its facts says something."""
     from replay.tape import interval_name
 
-    facts = {name: value for name, value in happened.facts.items() if name != "sequence" and value not in (None, "")}
+    facts = {name: value for name, value in happened.facts.items() if name not in ("sequence", "note") and value not in (None, "")}
     if "interval_ms" in facts:
         facts["interval"] = interval_name(facts.pop("interval_ms"))
     facts |= facts.pop("settings", {})

@@ -19,7 +19,11 @@ def lines(batch: Batch) -> list[str]:
 
 
 def interval_name(interval_ms: int) -> str:
-    return datetime.fromtimestamp(interval_ms / 1000, UTC).strftime("%d %b %H:%M")
+    """As people call it; a time that no calendar has stays a number."""
+    try:
+        return datetime.fromtimestamp(interval_ms / 1000, UTC).strftime("%d %b %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return str(interval_ms)
 
 
 def cents(price_mct: int) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from exchange import commands as c
 from gateway import topics, wire
+from gateway.commands_hand import _tell
 from gateway.message import Message
 from gateway.show import happened_line
 from tests.exchange_at_work import AREA, NAMES, SETTINGS, T0, T1
@@ -97,6 +98,25 @@ def test_the_halt_of_a_network_change_is_not_the_operator_s_to_end() -> None:
     bench.apply(c.Halt(AREA, None, "network change: line 1"))
     assert answer(admit(bench, type="resume")).reason == "network_change"
     assert isinstance(admit(bench, type="resume", id="o2", interval_ms=T0), c.Resume), "another scope is"
+
+
+def test_a_halt_of_an_interval_to_come_says_so_and_one_that_can_never_come_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = AmpleBench()
+    to_come, length_ms = T0 + 50 * SETTINGS.interval_ms, SETTINGS.interval_ms
+    outcome = answer(bench.apply(admit(bench, type="halt", interval_ms=to_come)))
+    assert outcome.happened[0].facts["note"] == "no such interval is announced or open now: it is halted as soon as it is"
+    _tell(outcome)
+    said = capsys.readouterr()
+    assert said.err == "note: no such interval is announced or open now: it is halted as soon as it is\n"
+    assert "halted: area lv, reason a storm, interval 15 Nov 10:45" in said.out
+    assert "note" not in said.out
+    assert "note" not in answer(bench.apply(admit(bench, type="halt", id="o2", interval_ms=T0))).happened[0].facts
+    refused = [answer(admit(bench, type="halt", id="o3", interval_ms=at)) for at in (T0 + 1, 2**52 // length_ms * length_ms + 1)]
+    assert [one.reason for one in refused] == ["off_grid"] * 2
+    assert refused[0].detail.startswith("no interval begins at 14 Nov ")
+    bench.apply(c.Advance(T1 + 90 * length_ms))
+    late = answer(admit(bench, type="halt", id="o4", interval_ms=T1 + 80 * length_ms))
+    assert (late.reason, late.detail.endswith(" is over")) == ("unknown_interval", True)
 
 
 def test_whom_it_concerns_is_told_and_nobody_else() -> None:
