@@ -37,6 +37,7 @@ from exchange.events import IntervalOpened, RowsChanged, Traded
 from exchange.recovery import Batch
 from gateway.changing import Exchange, held_w
 from gateway.worker import Worker, WorkerEndedError, WorkerError
+from replay.tape import interval_name
 from riskcheck.polytope import KIND_WORDS, Polytope
 
 REMEDY_PATIENCE = 10  # a remedy takes as long as so many audits
@@ -175,7 +176,7 @@ class Auditor:
     async def _act(self, exchange: Exchange, interval_ms: int, finding: Finding) -> None:
         area = exchange.plan.area
         live = exchange.engine.areas[area].intervals
-        name = f"interval {interval_ms} of area {area}"
+        name = f"interval {interval_name(interval_ms)} of area {area}"
         if interval_ms not in live:
             self._say(f"AUDIT: {name} was delivered with {finding.worst}")
             return
@@ -216,7 +217,7 @@ class Auditor:
         decided = await exchange.submit([InstallRows(area, tight.to_bytes()), change])
         self.audits = self.audits._replace(tightened=self.audits.tightened + 1)
         outcome = "; ".join(refused.detail for refused in decided.refused) or str(taken(decided.events))
-        self._say(f"AUDIT: interval {interval_ms} of area {area}: {detail}: {outcome}")
+        self._say(f"AUDIT: interval {interval_name(interval_ms)} of area {area}: {detail}: {outcome}")
 
     async def _failed(self, exchange: Exchange, why: str) -> None:
         """Tells the operator, halts the area when it is too much, and waits a little longer each time. All is audited again."""

@@ -28,6 +28,10 @@ from exchange.commands import Advance, CloseGate, Command, EnterPhase, OpenInter
 OVER: tuple[Phase, Phase] = ("closed", "delivery")
 
 
+def _minutes(lead_ms: int) -> str:
+    return f"{lead_ms / 60_000:g} minutes"
+
+
 class Schedule(msgspec.Struct, frozen=True):
     """Market times in milliseconds. Intervals from `first_ms` to before `end_ms` (None: for ever)."""
 
@@ -52,13 +56,14 @@ class Schedule(msgspec.Struct, frozen=True):
         elif self.first_ms % self.interval_ms:
             found.append(f"first_ms {self.first_ms} is not a multiple of interval_ms {self.interval_ms}")
         if not 0 <= self.close_lead_ms < self.open_lead_ms:
-            found.append(f"close_lead_ms {self.close_lead_ms} and open_lead_ms {self.open_lead_ms} are not 0 <= close < open")
+            found.append(f"close lead {_minutes(self.close_lead_ms)} and open lead {_minutes(self.open_lead_ms)} are not 0 <= close < open")
         if self.open_lead_ms < self.interval_ms:
-            found.append("open_lead_ms is shorter than an interval: the next envelope would come after the current one ends")
+            found.append("the open lead is shorter than an interval: the next envelope would come after the current one ends")
         if self.auction_lead_ms and self.auction_lead_ms <= self.open_lead_ms:
-            found.append(f"auction_lead_ms {self.auction_lead_ms} is not before open_lead_ms {self.open_lead_ms}, where the auction ends")
+            auction, opening = _minutes(self.auction_lead_ms), _minutes(self.open_lead_ms)
+            found.append(f"auction lead {auction} is not before open lead {opening}, where the auction ends")
         if self.announce_lead_ms and self.announce_lead_ms < max(self.auction_lead_ms, self.open_lead_ms):
-            found.append(f"announce_lead_ms {self.announce_lead_ms} is after orders are taken")
+            found.append(f"announce lead {_minutes(self.announce_lead_ms)} is after orders are taken")
         if self.pause_ms <= 0:
             found.append(f"pause_ms {self.pause_ms} must be positive")
         return found

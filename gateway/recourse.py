@@ -29,6 +29,7 @@ from exchange.market import DIRECTIONS, Area, Interval
 from exchange.recovery import Batch
 from gateway.changing import held_w
 from gateway.worker import Worker, WorkerEndedError, WorkerError
+from replay.tape import interval_name
 from riskcheck.levers import levers_of
 from riskcheck.polytope import Polytope
 
@@ -196,7 +197,7 @@ class Desk:
         made = any(isinstance(event, Traded) for event in decided.events)
         self.tally = self.tally._replace(traded=self.tally.traded + made)
         outcome = "; ".join(refused.detail for refused in decided.refused) or ("traded" if made else "nothing traded")
-        self._say(f"RECOURSE: interval {at} of area {area}: {detail}: {outcome}")
+        self._say(f"RECOURSE: interval {interval_name(at)} of area {area}: {detail}: {outcome}")
 
 
 def question_of(exchange: Exchange, crossing: Crossing) -> Question | None:

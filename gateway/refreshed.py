@@ -34,12 +34,14 @@ from exchange.events import Raised
 from exchange.rejects import Reason
 from gateway.changing import Decided, held_w
 from gateway.worker import Worker, WorkerEndedError, WorkerError
+from replay.tape import interval_name
 from riskcheck.polytope import Polytope
 
 if TYPE_CHECKING:
     from envelopes.refresh import Plan
     from gateway.changing import Exchange
 
+MINUTE_MS = 60_000
 LOOK_S = 1.0
 RETRY_S = 10.0
 PATIENCE_S = 600.0
@@ -132,7 +134,8 @@ class Refreshed:
         if outcome.network_hash != plan.network.content_hash:
             raise UnfitError("the job's are for another network than the one in force")
         if outcome.length_ms != plan.settings.interval_ms:
-            raise UnfitError(f"the job's are for intervals of {outcome.length_ms} ms, not {plan.settings.interval_ms} ms")
+            minutes = [length_ms // MINUTE_MS for length_ms in (outcome.length_ms, plan.settings.interval_ms)]
+            raise UnfitError(f"the job's are for intervals of {minutes[0]} minutes, not {minutes[1]}")
         try:
             raw = self._store.rows(plan.area, outcome.rows_hash)
             rows = Polytope.from_bytes(raw)
@@ -215,7 +218,7 @@ class Refreshed:
             decided = await exchange.submit([InstallRows(area, fresh.raw), command])
             if late := any(refused.reason in LATE for refused in decided.refused):
                 decided = await exchange.submit([InstallRows(area, fresh.raw), without_raises(command)], at_once=True)
-            self._say(f"REFRESH: interval {interval_ms} of area {area}: {_outcome(decided)}")
+            self._say(f"REFRESH: interval {interval_name(interval_ms)} of area {area}: {_outcome(decided)}")
             if not late:
                 break
         self._given[interval_ms] = fresh.outcome.rows_hash
@@ -240,7 +243,7 @@ class Refreshed:
         """The same is said once."""
         if self._told.get(interval_ms) != what:
             self._told[interval_ms] = what
-            self._say(f"REFRESH: interval {interval_ms}: {what}")
+            self._say(f"REFRESH: interval {interval_name(interval_ms)}: {what}")
 
 
 def _is_secure(plan: Plan, rows: Polytope, outcome: Outcome) -> bool:

@@ -37,6 +37,7 @@ from gateway.operator import OperatorDesk
 from gateway.outlets import Outlets
 from gateway.rate import Bucket
 from gateway.reports import private
+from replay.tape import interval_name
 
 if TYPE_CHECKING:
     from exchange.engine import Engine
@@ -143,7 +144,7 @@ class Session:
         interval = self.mirror.areas[sender.area].intervals.get(request.interval_ms)
         if interval is None or interval.is_closed:
             reason = Reason.UNKNOWN_INTERVAL if interval is None else Reason.GATE_CLOSED
-            detail = f"interval {request.interval_ms} is {'not open' if interval is None else 'no longer traded'}"
+            detail = f"the interval of {interval_name(request.interval_ms)} is {'not open' if interval is None else 'no longer traded'}"
             return self._reply(sender, wire.Rejected(sequence=self.mirror.sequence, id=request.id, reason=reason, detail=detail))
         self.counts["view"] += 1
         self.glance.ask(Seen(sender.area, sender.customer, request.interval_ms, request.direction), request.id, _answer_topic(sender))

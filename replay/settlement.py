@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from exchange.events import Event, IntervalOpened, Leg, Raised, Rebased, Settled, Traded
 from replay.tabular import Column, Table, Value
+from replay.tape import interval_name
 
 OPERATOR = "~operator"
 State = Literal["open", "settled"]
@@ -172,7 +173,7 @@ class Books:
         folded = running.settled(event.area, event.interval_ms)
         for name in event.__struct_fields__[3:]:
             if getattr(event, name) != getattr(folded, name):
-                where = f"interval {event.interval_ms} of {event.area}"
+                where = f"interval {interval_name(event.interval_ms)} of {event.area}"
                 self.problems.append(f"{where}: {name} as settled is not what its events come to")
         return self._stated(event, "settled")
 
@@ -191,7 +192,9 @@ class Books:
         )  # fmt: skip
         statement = Statement(event.area, event.interval_ms, state, accounts, event.operator_mct)
         if statement.balance_mct():
-            self.problems.append(f"interval {event.interval_ms} of {event.area}: cash comes to {statement.balance_mct()} mct, not to zero")
+            self.problems.append(
+                f"interval {interval_name(event.interval_ms)} of {event.area}: cash comes to {statement.balance_mct()} mct, not to zero"
+            )
         return statement
 
 

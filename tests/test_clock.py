@@ -103,8 +103,8 @@ def test_the_next_envelope_is_there_before_the_current_one_ends() -> None:
         (Schedule(first_ms=1), "first_ms 1 is not a multiple"),
         (Schedule(close_lead_ms=3_600_000), "not 0 <= close < open"),
         (Schedule(open_lead_ms=600_000), "the next envelope would come after the current one ends"),
-        (Schedule(auction_lead_ms=3_600_000), "auction_lead_ms 3600000 is not before open_lead_ms 3600000"),
-        (Schedule(announce_lead_ms=1), "announce_lead_ms 1 is after orders are taken"),
+        (Schedule(auction_lead_ms=3_600_000), "auction lead 60 minutes is not before open lead 60 minutes"),
+        (Schedule(announce_lead_ms=90_000), "announce lead 1.5 minutes is after orders are taken"),
         (Schedule(pause_ms=0), "pause_ms 0 must be positive"),
     ],
 )

@@ -29,6 +29,7 @@ from gateway.clock import Schedule
 from gateway.host import Host
 from gateway.refreshed import Refreshed
 from gateway.worker import WorkerError
+from replay.tape import interval_name
 from replay.verify import verify
 from riskcheck.network import Network, load
 from tests.operated import Record, until
@@ -146,7 +147,7 @@ def test_an_interval_opens_on_the_rows_and_envelopes_that_were_made_for_it(excha
         (None, "there are none of the job's for it"),
         ({"customers": ("x", "y", "z")}, "are for other customers"),
         ({"network_hash": "another"}, "another network than the one in force"),
-        ({"length_ms": 300_000}, "intervals of 300000 ms, not 900000 ms"),
+        ({"length_ms": 300_000}, "intervals of 5 minutes, not 15"),
         ({"rows_hash": "nothing"}, "are not secure in their own rows"),
         ({"import_w": (60_000,) * 3}, "are not secure in their own rows"),
         ({"export_w": (0, 0, 0)}, "are not secure in their own rows"),
@@ -274,7 +275,7 @@ def test_a_failed_outcome_that_keeps_the_last_envelopes_changes_nothing_and_is_s
     exchange.look()
     exchange.look()
     assert len(exchange.events) == counted
-    assert exchange.said == [f"REFRESH: interval {T0}: it keeps its last envelopes: a worker died"]
+    assert exchange.said == [f"REFRESH: interval {interval_name(T0)}: it keeps its last envelopes: a worker died"]
 
 
 def test_the_auditor_judges_an_interval_on_its_own_forecasts() -> None:

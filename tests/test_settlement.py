@@ -91,7 +91,7 @@ def test_what_does_not_add_up_is_named() -> None:
         "event 2: anna holds 130 W of export, the event says 131 W",
     ]
     books.open()
-    assert books.problems[-1] == "interval 0 of lv: cash comes to -1 mct, not to zero"
+    assert books.problems[-1] == "interval 01 Jan 00:00 of lv: cash comes to -1 mct, not to zero"
 
 
 def test_a_settlement_that_its_events_do_not_come_to_is_named() -> None:
