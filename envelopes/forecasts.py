@@ -64,29 +64,40 @@ class Key(NamedTuple):
 def read_areas(path: Path) -> list[AreaSource]:
     """Raises BadInputsError, and OSError where the file cannot be read."""
     try:
-        given = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")).get("area", []), list[AreaSource])
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInputsError(path, [str(error)]) from error
-    names = [source.name for source in given]
-    problems = [f"area {name} stands twice" for position, name in enumerate(names) if name in names[:position]]
-    problems += [f"area name {name!r} is not 1 to 64 letters, digits and ._-" for name in names if not _is_name(name)]
-    problems += [f"area {one.name}: {what}" for one in given for what in _unknown(one)]
-    if problems or not given:
+    areas = document.pop("area", [])
+    problems = [f"{name!r} is no [[area]]" for name in document]
+    if not isinstance(areas, list) or not all(isinstance(area, dict) for area in areas):
+        raise BadInputsError(path, [*problems, "an area begins with [[area]]"])
+    names = [area["name"] for area in areas if "name" in area]
+    problems += [f"area {name} stands twice" for position, name in enumerate(names) if name in names[:position]]
+    problems += [f"area {area.get('name', position)}: {what}" for position, area in enumerate(areas, 1) for what in _wrong_settings(area)]
+    if problems or not areas:
         raise BadInputsError(path, problems or ["it names no area: add [[area]] with name and network"])
-    return [_located(source, path.parent) for source in given]
+    return [_located(AreaSource(**area), path.parent) for area in areas]
+
+
+def _wrong_settings(area: dict[str, object]) -> Iterator[str]:
+    """Everything that keeps it from being an AreaSource."""
+    known = AreaSource.__struct_fields__
+    yield from (f"there is no setting {name!r}; there are {', '.join(known)}" for name in area if name not in known)
+    yield from (f"it has no {name}" for name in ("name", "network") if name not in area)
+    yield from (
+        f"{name} must be text in quotes, not {value}" for name, value in area.items() if name in known and not isinstance(value, str)
+    )
+    if isinstance(name := area.get("name"), str) and not _is_name(name):
+        yield f"name {name!r} is not 1 to 64 letters, digits and ._-"
+    for setting, choices in (("rule", RULES), ("order", ORDERS)):
+        if isinstance(asked := area.get(setting), str) and asked not in choices:
+            yield f"no {setting} {asked!r}; there are {', '.join(choices)}"
 
 
 def _is_name(name: str) -> bool:
     """A topic's level, and a folder that is none of `.` and `..`."""
     is_written = all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name)
     return is_written and len(name) <= 64 and bool(name.strip("."))
-
-
-def _unknown(source: AreaSource) -> Iterator[str]:
-    if source.rule not in RULES:
-        yield f"no rule {source.rule!r}; there are {', '.join(RULES)}"
-    if source.order not in ORDERS:
-        yield f"no order {source.order!r}; there are {', '.join(ORDERS)}"
 
 
 def _located(source: AreaSource, folder: Path) -> AreaSource:

@@ -206,6 +206,20 @@ def test_all_mistakes_of_the_inputs_are_named_with_their_line(tmp_path: Path) ->
     )
     with pytest.raises(BadInputsError, match=r"(?s)area x stands twice.*'a b' is not"):
         read_areas(areas)
+    areas.write_text('area = 3')
+    with pytest.raises(BadInputsError, match=r"an area begins with \[\[area\]\]"):
+        read_areas(areas)
+    areas.write_text('[[area]]\nname = "x"\nruel = "total"\n[[area]]\nnetwork = 5\norder = "first"\n[[areas]]\n')
+    with pytest.raises(BadInputsError) as refused:
+        read_areas(areas)
+    assert refused.value.problems == [
+        "'areas' is no [[area]]",
+        "area x: there is no setting 'ruel'; there are name, network, rule, weights, order",
+        "area x: it has no network",
+        "area 2: it has no name",
+        "area 2: network must be text in quotes, not 5",
+        "area 2: no order 'first'; there are together, export_first, import_first",
+    ]
     areas.write_text('[[area]]\nname = ".."\nnetwork = "cigre-lv"\nrule = "fair"\norder = "first"\n')
     with pytest.raises(BadInputsError, match=r"(?s)'..' is not.*no rule 'fair'; there are max_min.*no order 'first'; there are together"):
         read_areas(areas)
