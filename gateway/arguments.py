@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import signal
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from replay.tabular import OutputError as OutputError  # who writes a result raises it
 
 if TYPE_CHECKING:
     from riskcheck.network import Network
@@ -21,10 +24,6 @@ NETWORK_HELP = "a builtin network (default: %(default)s), simbench:CODE or the p
 
 class UsageError(Exception):
     """Arguments or input that cannot be used; the message says what to do."""
-
-
-class OutputError(Exception):
-    """A result cannot be written where it was asked for."""
 
 
 def command(commands: Commands, name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
@@ -53,6 +52,30 @@ def write(path: Path, raw: bytes) -> None:
         path.write_bytes(raw + b"\n")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def file_out(text: str) -> Path:
+    """A file to write, tried before the work begins; one that is there stays as it is. Raises OutputError."""
+    path = Path(text)
+    try:
+        is_new = not path.exists()
+        path.open("ab").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def folder_out(text: str) -> Path:
+    """A folder to write into, made and tried before the work begins. Raises OutputError."""
+    path = Path(text)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise OutputError(f"cannot write into {path}: {error.strerror}") from error
+    return path
 
 
 def positive(kind: Callable[[str], float]) -> Callable[[str], float]:

@@ -207,18 +207,6 @@ def parse_url(url: str) -> tuple[str, int, tuple[str, str]]:
     return parts.hostname, port, (unquote(parts.username or ""), unquote(parts.password or ""))
 
 
-def read_passwords(path: Path | None) -> dict[str, str]:
-    """A JSON object of customer -> password; none without a path. Raises BrokerError."""
-    if path is None:
-        return {}
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    except OSError as error:
-        raise BrokerError(f"{path}: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise BrokerError(f"{path}: not a JSON object of customer -> password: {error}") from error
-
-
 def _configured(url: str, passwords: Mapping[str, str]) -> Broker:
     host, port, exchange = parse_url(url)
     try:

@@ -16,20 +16,16 @@ from importlib.metadata import version
 
 from compare import cli as commands_compare
 from gateway import commands_csip, commands_hand, commands_market, commands_network, commands_reconfigure, commands_refresh
-from gateway.arguments import BAD_INPUT, INTERRUPTED, NO, OK, SURROUNDINGS, OutputError, UsageError, command
+from gateway.arguments import BAD_INPUT, INTERRUPTED, NO, OK, SURROUNDINGS, UsageError, command
 from replay import cli as commands_replay
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code. Expected failures are one message on stderr, never a stack trace."""
     assert __debug__, "limex's checks are assertions: do not run it with python -O"
-    parser = _parser()
-    given, rest = parser.parse_known_args(argv)
-    if rest and given.command != "bench":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    given.rest = rest
     code: int = OK
     try:
+        given = _given(argv)
         code = given.run(given)
         sys.stdout.flush()  # here, where a failure has a message, and not when the process ends
     except KeyboardInterrupt:
@@ -48,6 +44,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"limex: cannot write: {error.strerror}", file=sys.stderr)
         return SURROUNDINGS
     return code
+
+
+def _given(argv: list[str] | None) -> argparse.Namespace:
+    """Ends the process where arguments are wrong. Raises OutputError where a result could not be written."""
+    parser = _parser()
+    given, rest = parser.parse_known_args(argv)
+    if rest and given.command != "bench":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    given.rest = rest
+    return given
 
 
 def _drop_output() -> None:
@@ -72,7 +78,7 @@ def _expected_failures() -> dict[type[Exception], int]:
     return {
         UsageError: BAD_INPUT, Insecure: BAD_INPUT, InsecureFloorsError: BAD_INPUT, InsecureAllocationError: NO, ReplayMismatchError: NO,
         JournalError: SURROUNDINGS, BrokerError: SURROUNDINGS, LinkError: SURROUNDINGS, FleetError: SURROUNDINGS,
-        RefusedError: SURROUNDINGS, OutputError: SURROUNDINGS,
+        RefusedError: SURROUNDINGS,
         **commands_replay.expected_failures(), **commands_compare.expected_failures(),
     }  # fmt: skip
 

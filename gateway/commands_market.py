@@ -14,23 +14,35 @@ from riskcheck.network import DEFAULT_NETWORK
 if TYPE_CHECKING:
     from exchange.bounds import MarketSettings
     from gateway.clock import Schedule
+    from riskcheck.network import Network
 
 MINUTE_MS = 60_000
 
 
 def run_demo(arguments: argparse.Namespace) -> int:
     from demo.run import DemoSettings, run
-    from gateway.broker import read_passwords
 
+    network = given.network(arguments.network)
     settings = DemoSettings(
         network=arguments.network, seed=arguments.seed, intervals=arguments.intervals, interval_s=arguments.interval_seconds,
-        broker_url=arguments.broker, broker_kind=arguments.broker_kind, passwords=read_passwords(arguments.passwords), out=arguments.out,
+        broker_url=arguments.broker, broker_kind=arguments.broker_kind, passwords=_passwords(arguments, network), out=arguments.out,
         quiet=arguments.json,
     )  # fmt: skip
-    summary = run(given.network(arguments.network), settings)
+    summary = run(network, settings)
     if arguments.json:
         print(json.dumps(summary))
     return NO if summary["problems"] else OK
+
+
+def _passwords(arguments: argparse.Namespace, network: Network) -> dict[str, str]:
+    """The homes', each of which has its own account on a configured broker. Raises UsageError with those that have none."""
+    from gateway.accounts import read_passwords
+
+    passwords = read_passwords(arguments.passwords)
+    missing = [customer.id for customer in network.customers if customer.id not in passwords]
+    if arguments.broker is not None and missing:
+        raise UsageError(f"a configured broker needs --passwords with every home's; {len(missing)} have none, like {missing[0]}")
+    return passwords
 
 
 def run_serve(arguments: argparse.Namespace) -> int:
@@ -52,7 +64,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
 def schedule_of(arguments: argparse.Namespace) -> Schedule:
     from gateway.clock import Schedule
 
-    auction_lead = arguments.open_lead_minutes + arguments.auction_minutes if arguments.auctions else 0
+    auction_lead = arguments.open_lead_minutes + arguments.auction_minutes if arguments.call_auctions else 0
     schedule = Schedule(
         interval_ms=arguments.interval_minutes * MINUTE_MS,
         open_lead_ms=int(arguments.open_lead_minutes * MINUTE_MS),
@@ -71,7 +83,7 @@ def market_of(arguments: argparse.Namespace) -> MarketSettings:
 
     settings = MarketSettings(
         interval_ms=arguments.interval_minutes * MINUTE_MS, matching=arguments.matching, sweeps=arguments.sweeps,
-        call_auctions=arguments.auctions, auction_pricing=arguments.pricing, collar_mct=arguments.collar_mct,
+        call_auctions=arguments.call_auctions, auction_pricing=arguments.auction_pricing, collar_mct=arguments.collar_mct,
         pause_mct=arguments.pause_mct, requests_free=arguments.requests_free, requests_per_trade=arguments.requests_per_trade,
         requests_max=arguments.requests_max,
     )  # fmt: skip
@@ -87,7 +99,7 @@ def demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval-seconds", type=given.positive(float), default=4.5, help="wall-clock seconds per interval (default: %(default)s)"
     )
-    parser.add_argument("--out", type=Path, default=Path("limex-report"), help="folder of the report (default: %(default)s)")
+    parser.add_argument("--out", type=given.folder_out, default="limex-report", help="folder of the report (default: %(default)s)")
     parser.add_argument("--broker", metavar="URL", type=given.broker_url, help="mqtt://user:password@host:port instead of a private broker")
     parser.add_argument("--passwords", type=Path, help=PASSWORDS_HELP)
     parser.add_argument("--broker-kind", choices=("mosquitto", "amqtt"), help="insist on one private broker")
@@ -97,7 +109,7 @@ def demo_options(parser: argparse.ArgumentParser) -> None:
 def serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", default=DEFAULT_NETWORK, metavar="NETWORK", help=NETWORK_HELP)
     parser.add_argument("--area", type=given.area, default="lv", help="name of the area in topics (default: %(default)s)")
-    parser.add_argument("--journal", type=Path, default=Path("limex.sqlite"), help="made if it is not there (default: %(default)s)")
+    parser.add_argument("--journal", type=given.file_out, default="limex.sqlite", help="made if it is not there (default: %(default)s)")
     parser.add_argument("--broker", metavar="URL", type=given.broker_url, help="mqtt://user:password@host:port; default: a private broker")
     parser.add_argument("--passwords", type=Path, help=PASSWORDS_HELP)
     parser.add_argument(
@@ -126,7 +138,7 @@ def _time_options(group: argparse._ArgumentGroup) -> None:
         "--auction-minutes",
         type=given.positive(float),
         default=10,
-        help="with --auctions: orders collect before (default: %(default)s)",
+        help="with --call-auctions: orders collect before (default: %(default)s)",
     )
     group.add_argument("--pause-minutes", type=given.positive(float), default=1, help="a volatility pause lasts (default: %(default)s)")
 
@@ -142,10 +154,13 @@ def _rule_options(group: argparse._ArgumentGroup) -> None:
         "--sweeps", action=argparse.BooleanOptionalAction, default=True, help="the solver proposes joint fills (default: %(default)s)"
     )
     group.add_argument(
-        "--auctions", action=argparse.BooleanOptionalAction, default=False,
+        "--call-auctions", action=argparse.BooleanOptionalAction, default=False,
         help="trading begins, and goes on after a halt or a pause, with an auction (default: %(default)s)",
     )  # fmt: skip
-    group.add_argument("--pricing", choices=("pay_as_bid", "uniform"), default="pay_as_bid", help="of auctions (default: %(default)s)")
+    group.add_argument(
+        "--auction-pricing", choices=("pay_as_bid", "uniform"), default="pay_as_bid",
+        help="everybody at its own limit, or a price per right (default: %(default)s)",
+    )  # fmt: skip
     group.add_argument("--collar-mct", type=given.whole, default=0, help="an order's price may be so far from the last trade's (0: any)")
     group.add_argument("--pause-mct", type=given.whole, default=0, help="trading pauses when its price moved by more (0: never)")
     group.add_argument(

@@ -64,7 +64,7 @@ def envelopes_options(parser: argparse.ArgumentParser) -> None:
         "--weights", default="alike", metavar="WEIGHTS", help="alike, rating, or a CSV file: customer,weight (default: %(default)s)"
     )
     parser.add_argument("--order", choices=ORDERS, default=ORDERS[0], help="exports and imports at once, or in turn (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="also write them to this JSON file, which `limex certify` reads")
+    parser.add_argument("--out", type=given.file_out, help="also write them to this JSON file, which `limex certify` reads")
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of a table")
 
 

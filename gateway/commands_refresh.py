@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from gateway import arguments as given
-from gateway.arguments import NO, OK, OutputError, UsageError
+from gateway.arguments import NO, OK, UsageError
 
 if TYPE_CHECKING:
     from envelopes.forecasts import AreaSource, Forecast, Key
@@ -59,10 +59,7 @@ def run_refresh(arguments: argparse.Namespace) -> int:
     from envelopes.job import Store
 
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        store = Store(arguments.out)
-    except OSError as error:
-        raise OutputError(f"cannot write {arguments.out}: {error.strerror}") from error
+    store = Store(arguments.out)
     with _pool(arguments) as pool:
         while True:
             due_s = time.monotonic() + arguments.every * 60
@@ -169,7 +166,9 @@ def _first_of_each(outcomes: Iterable[Outcome]) -> list[Outcome]:
 def refresh_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("areas", type=Path, metavar="AREAS", help="TOML: an [[area]] with name and network for each, and its rule")
     parser.add_argument("--forecasts", type=Path, metavar="CSV", help="area,interval,passive,low_w,high_w; without it the networks' own")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where outcomes are kept, for `limex serve --refreshed`")
+    parser.add_argument(
+        "--out", type=given.folder_out, required=True, metavar="DIR", help="where outcomes are kept, for `limex serve --refreshed`"
+    )
     parser.add_argument("--horizon", type=given.positive(int), default=8, metavar="N", help="intervals ahead (default: %(default)s)")
     parser.add_argument(
         "--interval", type=int, choices=(5, 15, 30), default=15, metavar="MINUTES", help="their length (default: %(default)s)"

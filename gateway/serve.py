@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import ParamSpec
+from typing import BinaryIO, ParamSpec
 
 import msgspec
 
@@ -23,12 +24,14 @@ from envelopes.change import ChangeError
 from envelopes.job import Store
 from envelopes.refresh import Plan, plan
 from exchange.bounds import MarketSettings
-from exchange.journal import JournalError
+from exchange.journal import Journal
 from exchange.node import wall_clock_ms
 from exchange.recovery import Batch
 from gateway import accounts
+from gateway.accounts import read_passwords
+from gateway.arguments import OutputError
 from gateway.auditor import Auditor, AuditSettings
-from gateway.broker import Broker, read_passwords, start_broker
+from gateway.broker import Broker, start_broker
 from gateway.clock import Schedule
 from gateway.host import Host
 from gateway.recourse import Desk
@@ -60,17 +63,31 @@ class ServeSettings(msgspec.Struct, frozen=True):
 
 
 def serve(network: Network, settings: ServeSettings) -> None:
-    """Runs until SIGINT or SIGTERM. Raises JournalError, BrokerError, LinkError with a message for people."""
+    """Runs until SIGINT or SIGTERM. Raises JournalError, BrokerError, LinkError, OutputError with a message for people."""
     customers = [customer.id for customer in network.customers]
     passwords = read_passwords(settings.passwords)
-    with working() as progress:
-        ready = plan(network, settings.area, settings.market, progress)
-    with start_broker(settings.broker_url, settings.area, customers, passwords=passwords) as broker:
-        asyncio.run(_run(ready, settings, broker))
+    with (  # before the plan, which may take minutes
+        _claimed(settings) as files,
+        start_broker(settings.broker_url, settings.area, customers, passwords=passwords) as broker,
+    ):
+        with working() as progress:
+            ready = plan(network, settings.area, settings.market, progress)
+        asyncio.run(_run(ready, settings, broker, files))
     _say("stopped; everything acknowledged is in the journal")
 
 
-async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
+@contextmanager
+def _claimed(settings: ServeSettings) -> Iterator[list[BinaryIO]]:
+    """The files of the accounts on a private broker, and a look at whether the journal is free. Raises OutputError, JournalError."""
+    with ExitStack() as held:
+        paths = [settings.credentials, settings.operator_account] if settings.broker_url is None else []
+        files = [held.enter_context(accounts.claimed(path)) for path in paths]
+        if settings.journal.exists():
+            Journal(settings.journal).close()
+        yield files
+
+
+async def _run(ready: Plan, settings: ServeSettings, broker: Broker, files: Sequence[BinaryIO]) -> None:
     stopped, changed, resumed = asyncio.Event(), asyncio.Event(), asyncio.Event()
     meanings = {signal.SIGINT: stopped, signal.SIGTERM: stopped, signal.SIGHUP: changed, signal.SIGUSR1: resumed}
     for number, meaning in meanings.items():
@@ -84,8 +101,8 @@ async def _run(ready: Plan, settings: ServeSettings, broker: Broker) -> None:
     async with Host(
         settings.journal, broker, ready, settings.schedule, wall_clock_ms, listen, auditor=auditor, desk=desk, refreshed=refreshed
     ) as host:
-        if settings.broker_url is None:  # only now: the journal is ours, so no other exchange's homes are using this file
-            _write_accounts(settings, broker, [customer.id for customer in ready.network.customers])
+        if files:
+            _write_accounts(settings, broker, [customer.id for customer in ready.network.customers], files)
         _say(f"area {settings.area}: {len(ready.network.customers)} customers, {ready.rows.n_rows} rows, journal {settings.journal}")
         if host.amended:
             _say(f"in force are the rules of the journal, other than asked for: {', '.join(host.amended)}")
@@ -145,10 +162,11 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _write_accounts(settings: ServeSettings, broker: Broker, customers: list[str]) -> None:
+def _write_accounts(settings: ServeSettings, broker: Broker, customers: list[str], files: Sequence[BinaryIO]) -> None:
+    homes, operator = files
     try:
-        accounts.write_homes(settings.credentials, settings.area, broker, customers)
-        accounts.write_operator(settings.operator_account, settings.area, broker)
+        accounts.write_homes(homes, settings.area, broker, customers)
+        accounts.write_operator(operator, settings.area, broker)
     except OSError as error:
-        raise JournalError(f"cannot write {error.filename}: {error.strerror}") from error
+        raise OutputError(f"cannot write {settings.credentials} or {settings.operator_account}: {error.strerror}") from error
     _say(f"credentials of {len(customers)} homes are in {settings.credentials}, the operator's in {settings.operator_account}")

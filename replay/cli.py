@@ -169,8 +169,10 @@ def _export(arguments: argparse.Namespace) -> int:
 def _settle(arguments: argparse.Namespace) -> int:
     from replay.settlement import SETTLEMENT, totals
     from replay.show import customer_table, tell_balance, totals_table
-    from replay.tabular import write
+    from replay.tabular import pyarrow, write
 
+    if arguments.parquet is not None:
+        pyarrow(str(arguments.parquet))  # whether it is installed is said now, not after the replay
     statements, problems = _statements(arguments)
     names = sorted({account.customer for statement in statements for account in statement.accounts})
     if arguments.customer is not None and names and arguments.customer not in names:

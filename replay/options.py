@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gateway.arguments import NETWORK_HELP, area, lead, positive
+from gateway.arguments import NETWORK_HELP, area, file_out, folder_out, lead, positive
 from riskcheck.network import DEFAULT_NETWORK
 
 MOMENT_HELP = "a batch number or a time like 2026-04-27T14:05:00 (UTC unless it says another zone)"
+
+
+def _parquet(text: str) -> Path:
+    if not text.lower().endswith(".parquet"):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .parquet")
+    return file_out(text)
 
 
 def _until(text: str) -> str:
@@ -42,14 +48,14 @@ def _log_options(parser: argparse.ArgumentParser) -> None:
 
 def import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("log", type=Path, metavar="LOG", help="CSV, or Parquet where the name ends in .parquet; columns: docs/replay.md")
-    parser.add_argument("--journal", type=Path, required=True, help="the journal to make; refused where there is such a file")
+    parser.add_argument("--journal", type=file_out, required=True, help="the journal to make; refused where there is such a file")
     parser.add_argument("--rule", choices=("one_to_one", "exchange_rate"), default="one_to_one", help="matching (default: %(default)s)")
     _log_options(parser)
 
 
 def export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("journal", type=Path, metavar="JOURNAL")
-    parser.add_argument("--out", type=Path, default=Path("limex-tables"), help="folder of the tables (default: %(default)s)")
+    parser.add_argument("--out", type=folder_out, default="limex-tables", help="folder of the tables (default: %(default)s)")
     parser.add_argument("--format", choices=("csv", "parquet"), default="csv", help="(default: %(default)s)")
     parser.add_argument("--tables", metavar="A,B", help="only these; default: all")
     parser.add_argument("--until", type=_until, metavar="MOMENT", help=f"stop after it: {MOMENT_HELP}")
@@ -58,8 +64,8 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 def settle_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("journal", type=Path, metavar="JOURNAL")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="a row per customer and interval")
-    parser.add_argument("--parquet", type=Path, metavar="FILE", help="the same")
+    parser.add_argument("--csv", type=file_out, metavar="FILE", help="a row per customer and interval")
+    parser.add_argument("--parquet", type=_parquet, metavar="FILE", help="the same; its name ends in .parquet")
     parser.add_argument("--customer", help="show one customer, interval by interval")
     parser.add_argument("--until", type=_until, metavar="MOMENT", help=f"as it stood after it: {MOMENT_HELP}")
     parser.add_argument("--json", action="store_true", help="every row as JSON on stdout")
@@ -68,7 +74,7 @@ def settle_options(parser: argparse.ArgumentParser) -> None:
 def whatif_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="JOURNAL_OR_LOG", help="a journal, or an order log (.csv, .parquet)")
     parser.add_argument("--against", action="append", metavar="WHAT", help="what differs; may be given often; default: each rule")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write whatif.html, whatif.png and whatif.json there")
+    parser.add_argument("--out", type=folder_out, metavar="FOLDER", help="also write whatif.html, whatif.png and whatif.json there")
     _log_options(parser)
 
 
