@@ -9,13 +9,14 @@ grid ------- bus 1 ------- bus 2        anna at bus 1, ben and cleo at bus 2
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandapower as pp
+import pytest
 
 from envelopes.refresh import Plan, plan
 from exchange.bounds import MarketSettings
@@ -23,9 +24,10 @@ from exchange.commands import Command, Place
 from exchange.events import Event
 from exchange.recovery import Batch
 from gateway.auditor import Auditor
-from gateway.broker import Broker
+from gateway.broker import Broker, start_broker
 from gateway.clock import Schedule
 from gateway.host import Host
+from riskcheck.certify import Certificate, certify
 from riskcheck.network import Network, load
 from tests.grids import line, source
 
@@ -35,6 +37,13 @@ T0 = 1_700_000_100_000 // HOUR * HOUR
 SCHEDULE = Schedule(HOUR, 2 * HOUR, HOUR // 2)
 TRADED = T0 + HOUR  # opened and not yet closed, as the one after it
 SETTINGS = MarketSettings(interval_ms=HOUR)
+
+
+@pytest.fixture(scope="module")
+def village_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A test file says `broker = village_broker`; its tests then share one."""
+    with start_broker(None, AREA, NAMES, tmp_path_factory.mktemp("broker")) as running:
+        yield running
 
 
 def village(
@@ -91,6 +100,12 @@ async def operated(journal: Path, broker: Broker, plan: Plan, auditor: Auditor |
     async with host(journal, broker, plan, record, auditor) as running:
         await until(lambda: len(running.engine.gates(AREA)) == 3, running)
         yield running, record
+
+
+def certificate(running: Host, interval_ms: int = TRADED, on: Network | None = None) -> Certificate:
+    """Of what is held, by more effort and another seed than any that the host uses."""
+    export_w, import_w = running.engine.holdings(AREA, interval_ms)
+    return certify(on or running.plan.network, export_w, import_w, seed=99, effort="full")
 
 
 async def until(condition: Callable[[], bool], running: Host, patience_s: float = 240.0) -> None:

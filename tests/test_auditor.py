@@ -8,28 +8,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from envelopes.audit import FAILSAFE_ONLY, Alarm, Remedy, audit, prepare, remedy
 from exchange.commands import ChangeRows, Halt, Resume
 from exchange.events import Rebased, Traded
 from gateway.auditor import Auditor, AuditSettings
-from gateway.broker import Broker, start_broker
+from gateway.broker import Broker
 from gateway.host import Host
 from replay.verify import verify
-from riskcheck.certify import Certificate, certify
 from riskcheck.polytope import Polytope
-from tests.operated import AREA, NAMES, TRADED, operated, ready, trade, until
+from tests.operated import AREA, TRADED, certificate, operated, ready, trade, until, village_broker
 
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with start_broker(None, AREA, NAMES, tmp_path_factory.mktemp("broker")) as running:
-        yield running
+broker = village_broker
 
 
 def halved(rows: Polytope, element: str) -> Polytope:
@@ -37,11 +30,6 @@ def halved(rows: Polytope, element: str) -> Polytope:
     columns = rows.columns.copy()
     columns[:, [label.element == element for label in rows.labels]] //= 2
     return Polytope(np.ascontiguousarray(columns), rows.slack, rows.labels)
-
-
-def certificate(running: Host, interval_ms: int = TRADED) -> Certificate:
-    export_w, import_w = running.engine.holdings(AREA, interval_ms)
-    return certify(running.plan.network, export_w, import_w, seed=99, effort="full")
 
 
 def test_a_wrong_row_is_caught_the_books_are_halted_and_the_holdings_secure_again(tmp_path: Path, broker: Broker) -> None:

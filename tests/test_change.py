@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,12 @@ import pytest
 from envelopes.change import ChangeError, difference, is_within
 from exchange.commands import ChangeRows, Halt, Place, Resume
 from exchange.events import Cancelled, Rebased, Rejected, Traded
-from gateway.broker import Broker, start_broker
-from gateway.host import Host
+from gateway.broker import Broker
 from replay.verify import verify
-from riskcheck.certify import certify
 from riskcheck.polytope import Polytope
-from tests.operated import AREA, NAMES, TRADED, network, operated, ready, trade, until
+from tests.operated import AREA, TRADED, certificate, network, operated, ready, trade, until, village_broker
 
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with start_broker(None, AREA, NAMES, tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-def is_secure(running: Host, interval_ms: int) -> bool:
-    export_w, import_w = running.engine.holdings(AREA, interval_ms)
-    return certify(running.plan.network, export_w, import_w, seed=99, effort="full").secure
+broker = village_broker
 
 
 def copy(folder: Path, journal: str, to: str) -> None:
@@ -71,7 +59,7 @@ def test_holdings_are_lowered_to_what_the_changed_network_carries(
                 now = running.engine.holdings(AREA, at)
                 lost = [sum(e.quantity_w for e in lowered if e.interval_ms == at and e.direction == way) for way in ("export", "import")]
                 assert lost == [sum(export_w) - sum(now[0]), sum(import_w) - sum(now[1])]
-                assert is_secure(running, at)
+                assert certificate(running, at).secure
             assert [type(command) for command in record.commands if isinstance(command, Halt | Resume)] == [Halt, Halt, Resume]
             assert {command.cause for command in record.of(ChangeRows)} == {cause}
             assert not running.engine.halts
@@ -149,7 +137,7 @@ def test_killed_in_the_middle_of_a_change_the_next_start_finishes_it(tmp_path: P
             copy(tmp_path, "j.sqlite", "killed.sqlite")
             await changing
         async with operated(tmp_path / "killed.sqlite", broker, ready(is_ring=False)) as (running, record):
-            assert all(is_secure(running, at) for at in running.engine.intervals(AREA))
+            assert all(certificate(running, at).secure for at in running.engine.intervals(AREA))
             assert {command.cause for command in record.of(ChangeRows)} == {"refresh"}
             assert running.settled.watts == sum(event.quantity_w for event in record.of(Rebased)) > 0
             assert not running.engine.halts

@@ -24,11 +24,10 @@ from gateway.client import Home
 from gateway.host import Host
 from gateway.recourse import Desk, OrderRef, crossing_of
 from replay.verify import verify
-from riskcheck.certify import certify
 from riskcheck.network import Network
 from riskcheck.polytope import Polytope
 from tests.levered import WATTS, network, ready
-from tests.operated import AREA, SCHEDULE, T0, TRADED, Record, trade, until
+from tests.operated import AREA, SCHEDULE, T0, TRADED, Record, certificate, trade, until
 
 
 @pytest.fixture
@@ -64,11 +63,6 @@ def settings_of(running: Host, interval_ms: int = TRADED) -> tuple[DeviceSetting
     return running.engine.areas[AREA].intervals[interval_ms].settings
 
 
-def is_secure(running: Host, on: Network) -> bool:
-    export_w, import_w = running.engine.holdings(AREA, TRADED)
-    return certify(on, export_w, import_w, seed=99, effort="full").secure
-
-
 class Slow(Desk):
     """Says when it has an answer, and waits before it uses it."""
 
@@ -81,6 +75,17 @@ class Slow(Desk):
         self.found.set()
         await self.go_on.wait()
         return answer
+
+
+@asynccontextmanager
+async def answered(journal: Path, broker: Broker) -> AsyncIterator[tuple[Slow, Host, Batches]]:
+    """Anna has bought import rights from ben; her sale of export rights to him is blocked, and the desk has found what it needs."""
+    desk = Slow()
+    async with exchange(journal, broker, desk, on=ready(import_w=100_000)) as (running, record):
+        await trade(running, "import", "ben", "anna", 20_000)
+        await trade(running, "export", "anna", "ben", 3_000)
+        await desk.found.wait()
+        yield desk, running, record
 
 
 def test_a_blocked_trade_is_made_with_a_set_point_that_its_inverter_is_told(tmp_path: Path, broker: Broker) -> None:
@@ -106,8 +111,8 @@ def test_a_blocked_trade_is_made_with_a_set_point_that_its_inverter_is_told(tmp_
             after = running.engine.holdings(AREA, TRADED)
             assert [now - was for now, was in zip(after[0], before[0], strict=True)] == [-WATTS, WATTS]
             assert after[1] == before[1]
-            assert is_secure(running, in_force(network(), changed.settings))
-            assert not is_secure(running, network()), "the setting was needed"
+            assert certificate(running, on=in_force(network(), changed.settings)).secure
+            assert not certificate(running, on=network()).secure, "the setting was needed"
             async with Home(broker.host, broker.port, AREA, "ben", broker.credentials("ben")[1]) as ben:
                 await until(lambda: ben.reactive_var(TRADED) is not None, running)
                 assert (ben.reactive_var(TRADED), ben.reactive_var(T0)) == (setting.value, None)
@@ -137,7 +142,7 @@ def test_a_second_trade_starts_from_the_settings_of_the_first(tmp_path: Path, br
                 await until(lambda number=number: desk.tally.traded == number, running)
             first, second = (event.settings[0].value for event in record.of(RowsChanged))
             assert second < first < 0
-            assert is_secure(running, in_force(network(), settings_of(running)))
+            assert certificate(running, on=in_force(network(), settings_of(running))).secure
 
     asyncio.run(run())
     verify(tmp_path / "j.sqlite")
@@ -147,11 +152,7 @@ def test_a_proposal_that_another_trade_made_stale_is_dropped_and_nothing_changes
     """Vars that ben absorbs lower the voltage of imports, too. There is room for that when it is asked, and none when it is answered."""
 
     async def run() -> None:
-        desk = Slow()
-        async with exchange(tmp_path / "j.sqlite", broker, desk, on=ready(import_w=100_000)) as (running, record):
-            await trade(running, "import", "ben", "anna", 20_000)
-            await trade(running, "export", "anna", "ben", 3_000)
-            await desk.found.wait()
+        async with answered(tmp_path / "j.sqlite", broker) as (desk, running, record):
             await trade(running, "import", "anna", "ben", 20_000)
             before = running.engine.holdings(AREA, TRADED)
             desk.go_on.set()
@@ -169,18 +170,14 @@ def test_what_is_found_is_decided_before_all_that_waits_and_nobody_is_lowered(tm
     """The same trade of imports waits to be decided when the settings are: now it is the one that has no room."""
 
     async def run() -> None:
-        desk = Slow()
-        async with exchange(tmp_path / "j.sqlite", broker, desk, on=ready(import_w=100_000)) as (running, record):
-            await trade(running, "import", "ben", "anna", 20_000)
-            await trade(running, "export", "anna", "ben", 3_000)
-            await desk.found.wait()
+        async with answered(tmp_path / "j.sqlite", broker) as (desk, running, record):
             desk.go_on.set()
             await trade(running, "import", "anna", "ben", 20_000)
             await until(lambda: desk.tally.traded == 1, running)
             directions = [event.legs[0].direction for event in record.of(Traded)]
             assert directions[:2] == ["import", "export"]
             assert not record.of(Rebased)
-            assert is_secure(running, in_force(network(import_w=100_000), settings_of(running)))
+            assert certificate(running, on=in_force(network(import_w=100_000), settings_of(running))).secure
 
     asyncio.run(run())
     verify(tmp_path / "j.sqlite")
@@ -253,7 +250,7 @@ def test_a_restart_keeps_settings_and_one_on_a_network_that_cannot_be_set_so_tak
             changes = [one for one in record.of(ChangeRows) if one.interval_ms == TRADED]
             assert (changes[-1].cause, changes[-1].settings) == ("refresh", ())
             assert running.settled.watts > 0
-            assert is_secure(running, network(reactive_var_max=100))
+            assert certificate(running, on=network(reactive_var_max=100)).secure
 
     asyncio.run(run())
     verify(tmp_path / "j.sqlite")
@@ -268,7 +265,7 @@ def test_a_network_change_takes_settings_back_and_what_relied_on_them_is_lowered
                 done = await running.change(network(rating_a=390.0))
                 assert done.taken.watts > 0
                 assert settings_of(running) == ()
-                assert is_secure(running, network(rating_a=390.0))
+                assert certificate(running, on=network(rating_a=390.0)).secure
                 await until(lambda: ben.reactive_var(TRADED) is None, running)
 
     asyncio.run(run())
