@@ -1,17 +1,17 @@
 """How a scenario of another exchange becomes limex: one area, one interval, the export book, no network row.
 
-    scenario                        limex
-    owner                           customer with an allocation and a rating that never bind (nobody's order: one default customer;
-                                    where self-trades matter every order without an owner gets a customer of its own)
-    id                              request id of the Place; a repeated id is answered Repeated or id_reused: both `rejected`
-    GTC, IOC, FOK                   gate, ioc, fok
-    market order                    a limit at the edge of the price band that never rests: IOC unless FOK; a peer's market order
-                                    that stays in the book is skipped
-    max_slippage                    a limit that many ticks beyond the opposite best, IOC
-    reduce, qty, qty_delta          Replace with the TOTAL that leaves the wanted open quantity
-    replace_total                   Replace
-    new_id                          a second name: limex orders keep theirs
-    budget                          skipped: the limit price and the quantity already bound what a home pays
+scenario                        limex
+owner                           customer with an allocation and a rating that never bind (nobody's order: one default customer;
+                                where self-trades matter every order without an owner gets a customer of its own)
+id                              request id of the Place; a repeated id is answered Repeated or id_reused: both `rejected`
+GTC, IOC, FOK                   gate, ioc, fok
+market order                    a limit at the edge of the price band that never rests: IOC unless FOK; a peer's market order
+                                that stays in the book is skipped
+max_slippage                    a limit that many ticks beyond the opposite best, IOC
+reduce, qty, qty_delta          Replace with the TOTAL that leaves the wanted open quantity
+replace_total                   Replace
+new_id                          a second name: limex orders keep theirs
+budget                          skipped: the limit price and the quantity already bound what a home pays
 """
 
 from __future__ import annotations
