@@ -127,7 +127,7 @@ class Soak:
         await self.ask(commands)
         orders = list(self.week.orders_now())
         await self.ask(orders[: len(orders) // 2])
-        await self.ask([uncross] if (uncross := self.node.uncrossed(AREA, opened)) else [])
+        await self.ask([uncross] if (uncross := await self.node.uncrossed(AREA, opened)) else [])
         await self.ask(self.week.refresh() if number % 4 == 0 else [])
         await self.ask(orders[len(orders) // 2 :])
         return sample(self.node.engine)

@@ -6,7 +6,8 @@
 **Proposals.** Just before an order is applied, the proposer (`exchange/proposer.py`) may find joint fills for it: then `Sweep` takes
 the place of `Place`. After the last command of a batch, orders at rest of the intervals that it touched may be worth an `Uncross`.
 What is journaled is exactly what was applied, in that order, so replay never solves. An auction is ended by `Uncross` commands of
-the operator; `uncrossed` makes one, to be submitted first.
+the operator; `uncrossed` makes one, to be submitted first. That takes longer, so it is solved in a thread: orders that come meanwhile
+collect, too, and trade when the auction has ended.
 
 **Why a crash loses nothing.** The engine runs ahead of the disk by at most two batches, but nothing that it said leaves: a batch is
 released only after its own append has returned, and appends are made one at a time, in order. So what anyone heard is in the
@@ -29,19 +30,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from exchange import proposer, search
+from exchange import proposals, proposer, search
 from exchange.codec import encode_command
 from exchange.commands import AmendSettings, Command, OpenArea, Place, RetireInterval, Uncross
 from exchange.engine import Engine
 from exchange.events import Event, IntervalRetired
 from exchange.journal import Journal
-from exchange.proposer import Proposer
+from exchange.proposer import Indication, Proposer
 from exchange.recovery import Batch, Recovery, closed_batch
 from exchange.snapshot import dump
 from riskcheck import headroom
 
 BATCH_COMMANDS_MAX = 1000
 DECIDING_S_MAX = 0.02  # a batch that takes longer (the solver was asked often) ends here: the one before waits to be released
+SOLVED_MEANWHILE_MAX = 2  # times, for one auction
 SNAPSHOT_COMMANDS = 50_000
 SNAPSHOT_PATIENCE = 4  # a snapshot waits for an interval to be retired, when there is least to write, but not for ever
 
@@ -103,9 +105,28 @@ class Node:
         self._waiting[:0] = commands
         self._arrived.set()
 
-    def uncrossed(self, area: str, interval_ms: int) -> Uncross | None:
-        """The command that ends an auction, with the joint fills of the orders that rest now; None where no such interval is open."""
+    async def uncrossed(self, area: str, interval_ms: int) -> Uncross | None:
+        """The command that ends an auction, with the joint fills of the orders that rest; None where no such interval is open.
+
+        It is solved while other orders are decided, and again where one that it fills has gone meanwhile. Who cannot be overtaken
+        otherwise is, at last, by solving while nothing else is decided.
+        """
+        for _ in range(SOLVED_MEANWHILE_MAX):
+            question = self.proposer.question(self.engine, area, interval_ms)
+            if question is None:
+                return None
+            fills = await asyncio.to_thread(question.answer)
+            uncross = self.proposer.uncrossing(self.engine, question, fills, ends_auction=True)
+            if uncross is not None and proposals.still_stands(self.engine, uncross):
+                return uncross
         return self.proposer.uncross(self.engine, area, interval_ms, ends_auction=True)
+
+    async def indicated(self, area: str, interval_ms: int) -> Indication | None:
+        """What `uncrossed` would come to, solved while orders are decided; None where no such interval is open, or its rows changed."""
+        question = self.proposer.question(self.engine, area, interval_ms)
+        if question is None:
+            return None
+        return self.proposer.indication(self.engine, question, await asyncio.to_thread(question.answer))
 
     def confirm(self, number: int) -> None:
         """The events of batch `number` and of all before have reached the broker: no need to release them again."""

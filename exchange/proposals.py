@@ -1,8 +1,8 @@
 """What a solver proposes, and integers dispose of: joint fills for an order that comes (Sweep) or for those that rest (Uncross).
 
-A proposal names watts by right. Here they are dealt to orders, fairly: rights with equal columns are one class, and a class's
-watts go to its orders by price, then arrival. Then the deal must be secure in every row, paid for by the limits of those who buy,
-and worth more than what the walk would do; else the walk happens. Nothing here trusts a solver (docs/market.md, "Sweeps").
+A proposal names watts by right. They are dealt to orders (`dealing.py`); the deal must be secure in every row, paid for by the limits
+of those who buy, and worth more than what the walk would do; else the walk happens. Nothing here trusts a solver: docs/market.md has
+the rules, under "Sweeps".
 """
 
 from __future__ import annotations
@@ -10,143 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import ceil, floor
-from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from exchange import matching
 from exchange.book import Order
-from exchange.commands import Change, Side, Sweep, TimeInForce, Uncross
+from exchange.commands import Sweep, TimeInForce, Uncross
+from exchange.dealing import Deal, Part, classes, deal, due, earns, refuse_insecure, welfare
 from exchange.events import Event, Leg, PhaseEntered, Refused, Traded, TradeKind, Uncrossed
 from exchange.ledger import MCT_W_MS_PER_KWH, cash_of
-from exchange.market import SIDES, Area, Interval
+from exchange.market import Area, Interval
 from exchange.operations import find_interval, refuse
 from exchange.rejects import Reason
-from riskcheck import whole
-from riskcheck.polytope import Polytope
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from exchange.engine import Engine, Refusal
 
-LAST = 2**62  # the arrival of an order that has none yet
-
-
-class Part(NamedTuple):
-    order: Order
-    watts: int
-
-
-Deal = list[Part]
 Priced = Callable[[Part], int]
-
-
-# --- dealing and judging ------------------------------------------------------------------------------------------
-
-
-def deal(area: Area, interval: Interval, changes: Sequence[Change], taker: Order | None) -> Deal | Refusal:
-    """Whose watts they are: the incoming order first if it has a part, then class by class, purchases before sales."""
-    wanted: dict[tuple[int, Side], int] = {}
-    kinds, rights = classes(interval), len(interval.owners)
-    if len({change.right for change in changes}) < len(changes):
-        return Reason.INVALID_PROPOSAL, "a right stands twice"
-    for right, watts in ((change.right, change.change_w) for change in changes):
-        if not 0 <= right < rights or watts == 0:
-            return Reason.INVALID_PROPOSAL, f"{watts} W for right {right}, of {rights}"
-        key: tuple[int, Side] = (kinds.of(right), "buy" if watts > 0 else "sell")
-        wanted[key] = wanted.get(key, 0) + abs(watts)
-    if not area.at_rates and not _is_balanced(area, changes):
-        return Reason.INVALID_PROPOSAL, "one to one, the watts of a book must cancel out, and no headroom of rows is traded"
-    dealt: Deal = []
-    for kind, side in sorted(wanted, key=lambda key: (key[0], SIDES.index(key[1]))):
-        left = wanted[kind, side]
-        for order in _line_up(interval, kinds.rights(kind), side, taker):
-            part = min(left, order.open_w)
-            if part:
-                dealt.append(Part(order, part))
-                left -= part
-        if left:
-            return Reason.INVALID_PROPOSAL, f"{left} W more than the orders to {side} of right {kind} and its like have open"
-    return sorted(dealt, key=lambda part: part.order is not taker)
-
-
-class Classes(NamedTuple):
-    """Rights with equal columns (one to one: of the same book), by the first of them. Each of the operator's is a class of its own."""
-
-    first: list[int]  # of the class of each customers' right
-    members: dict[int, list[int]]
-
-    def of(self, right: int) -> int:
-        return self.first[right] if right < len(self.first) else right
-
-    def rights(self, kind: int) -> list[int]:
-        return self.members.get(kind, [kind])
-
-    def of_all(self, rights: int) -> npt.NDArray[np.int64]:
-        """The class of each of so many rights."""
-        return np.array([*self.first, *range(len(self.first), rights)], dtype=np.int64)
-
-
-_known: WeakKeyDictionary[Polytope, dict[bool, Classes]] = WeakKeyDictionary()  # as long as somebody needs the rows
-
-
-def classes(interval: Interval) -> Classes:
-    rows, at_rates = interval.headroom.polytope, interval.area.at_rates
-    known = _known.setdefault(rows, {})
-    if at_rates not in known:
-        known[at_rates] = _classes_of(rows, at_rates)
-    return known[at_rates]
-
-
-def _classes_of(rows: Polytope, at_rates: bool) -> Classes:
-    first, books, n = [], 1 if at_rates else 2, rows.n_rights
-    for book in range(books):
-        start = n * book // books
-        first += (start + whole.classes(rows.columns[start : n * (book + 1) // books])).tolist()
-    members: dict[int, list[int]] = {}
-    for right, kind in enumerate(first):
-        members.setdefault(kind, []).append(right)
-    return Classes(first, members)
-
-
-def _is_balanced(area: Area, changes: Sequence[Change]) -> bool:
-    n = len(area.terms)
-    exports, imports = (sum(change.change_w for change in changes if change.right // n == book) for book in (0, 1))
-    return exports == imports == 0 and all(change.right < 2 * n for change in changes)
-
-
-def _line_up(interval: Interval, rights: Sequence[int], side: Side, taker: Order | None) -> list[Order]:
-    lines = interval.side(side).lines
-    orders = [order for right in rights for order in lines[right]]
-    if taker is not None and taker.line.side == side and taker.right in rights:
-        orders.append(taker)
-    return sorted(orders, key=lambda order: (order.line.sign * order.price_mct, order.arrival or LAST))
-
-
-def welfare(dealt: Deal) -> int:
-    """mct/kWh times watts: what buyers would pay at most, less what sellers ask at least."""
-    return sum(-part.order.line.sign * part.order.price_mct * part.watts for part in dealt)
-
-
-def _secure(interval: Interval, dealt: Deal) -> Refusal | None:
-    rights = np.array([part.order.right for part in dealt], dtype=np.int64)
-    change = np.array([-part.order.line.sign * part.watts for part in dealt], dtype=np.int64)
-    residual = whole.left_over(interval.headroom.columns, interval.headroom.residual, rights, change)
-    if residual.size and residual.min() < 0:
-        return Reason.INSECURE_PROPOSAL, f"breaks {interval.headroom.polytope.labels[int(residual.argmin())]}"
-    return None
-
-
-def _cash(area: Area, part: Part, price_mct: int) -> int:
-    """What the order earns (positive) or pays."""
-    return part.order.line.sign * cash_of(part.watts, price_mct, area.settings.interval_ms)
-
-
-def _due(area: Area, dealt: Deal) -> int:
-    """What the operator would have to pay in, with everybody at its own limit; negative where it has something over."""
-    return sum(_cash(area, part, part.order.price_mct) for part in dealt)
 
 
 def walk_worth(area: Area, interval: Interval, taker: Order, time_in_force: TimeInForce, shut: int) -> int:
@@ -180,7 +59,7 @@ def sweep(engine: Engine, area: Area, interval: Interval, command: Sweep, taker:
     before = interval.headroom.residual.copy()
     resting = [part for part in judged if part.order is not taker]
     mine = sum(part.watts for part in judged if part.order is taker)
-    balance = -sum(_cash(area, part, part.order.price_mct) for part in resting)
+    balance = -sum(earns(area, part, part.order.price_mct) for part in resting)
     cash, rest = _taker_cash(area, taker, mine, balance)
     taker.open_w -= mine
     _trade(area, interval, judged, taker, (cash, mine), lambda part: part.order.price_mct, "sweep", rest, base, events)
@@ -199,10 +78,10 @@ def _judge_sweep(area: Area, interval: Interval, command: Sweep, taker: Order, s
     mine = sum(part.watts for part in dealt if part.order is taker)
     if command.place.time_in_force == "fok" and mine < taker.open_w:
         return Reason.INVALID_PROPOSAL, "it does not fill an order that is to be filled or killed"
-    broken = _secure(interval, dealt)
+    broken = refuse_insecure(interval, dealt)
     if broken is not None:
         return broken
-    balance = -sum(_cash(area, part, part.order.price_mct) for part in dealt if part.order is not taker)
+    balance = -sum(earns(area, part, part.order.price_mct) for part in dealt if part.order is not taker)
     if _taker_cash(area, taker, mine, balance)[1] < 0:
         return Reason.UNPAID_PROPOSAL, "the buyers' limits do not cover what the sellers ask"
     worth, walked = welfare(dealt), walk_worth(area, interval, taker, command.place.time_in_force, shut)
@@ -265,16 +144,24 @@ def _judge_uncross(engine: Engine, area: Area, interval: Interval, command: Uncr
     dealt = deal(area, interval, command.changes, None)
     if not isinstance(dealt, list):
         return dealt
-    broken = _secure(interval, dealt)
+    broken = refuse_insecure(interval, dealt)
     if broken is not None:
         return broken
-    if _due(area, dealt) > 0:
+    if due(area, dealt) > 0:
         return Reason.UNPAID_PROPOSAL, "the buyers' limits do not cover what the sellers ask"
     worth = welfare(dealt)
     walked = welfare(greedy(engine, area, interval)) if command.ends_auction else 0
     if worth <= walked:
         return Reason.WORSE_PROPOSAL, f"worth {worth}, pairs are worth {walked} (mct/kWh W)"
     return dealt
+
+
+def still_stands(engine: Engine, command: Uncross) -> bool:
+    """Whether the orders that it fills are there, and the rows have room for it: both may have changed while it was solved."""
+    area = engine.areas[command.area]
+    interval = area.intervals[command.interval_ms]
+    dealt = deal(area, interval, command.changes, None)
+    return isinstance(dealt, list) and refuse_insecure(interval, dealt) is None
 
 
 def greedy(engine: Engine, area: Area, interval: Interval) -> Deal:
@@ -302,7 +189,7 @@ def greedy(engine: Engine, area: Area, interval: Interval) -> Deal:
         return kinds.of(order.right), order.line.side == "sell", order.line.sign * order.price_mct, order.arrival
 
     dealt = [Part(orders[key], taken[key]) for key in sorted(taken, key=place) if taken[key]]
-    return dealt if welfare(dealt) >= 0 and _due(area, dealt) <= 0 else []
+    return dealt if welfare(dealt) >= 0 and due(area, dealt) <= 0 else []
 
 
 def _add(taken: dict[int, int], orders: dict[int, Order], order: Order, watts: int) -> None:
@@ -315,7 +202,7 @@ def _uncross(area: Area, interval: Interval, command: Uncross, dealt: Deal, is_p
     events.append(Uncrossed(base + len(events) + 1, area.name, interval.start_ms, is_proposal, command.ends_auction, worth))
     before = interval.headroom.residual.copy()
     priced = _pricing(area, interval, command, dealt) if is_proposal else _as_bid
-    operator = -sum(_cash(area, part, priced(part)) for part in dealt)
+    operator = -sum(earns(area, part, priced(part)) for part in dealt)
     if dealt:
         _trade(area, interval, dealt, None, (0, 0), priced, "uncross", operator, base, events)
     if command.ends_auction:
@@ -338,7 +225,7 @@ def _pricing(area: Area, interval: Interval, command: Uncross, dealt: Deal) -> P
             return min(part.order.price_mct, ceil(prices[part.order.right]))
         return max(part.order.price_mct, floor(prices[part.order.right]))
 
-    return uniform if sum(_cash(area, part, uniform(part)) for part in dealt) <= 0 else _as_bid
+    return uniform if sum(earns(area, part, uniform(part)) for part in dealt) <= 0 else _as_bid
 
 
 def _as_bid(part: Part) -> int:
@@ -371,7 +258,7 @@ def _trade(
             open_w, shown_w = order.open_w, order.next_shown_w()
         else:
             price = priced(Part(order, watts))
-            cash = _cash(area, Part(order, watts), price)
+            cash = earns(area, Part(order, watts), price)
             interval.tell_price(order.line.direction, price)
             open_w, shown_w, remainder_w, refilled_w = matching.consume(area, interval, order, watts)
             after.append((order, remainder_w, refilled_w))

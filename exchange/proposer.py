@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from exchange import guards, proposals
+from exchange import dealing, guards, proposals
 from exchange.book import Lines, Order
 from exchange.commands import Change, Direction, Place, Sweep, Uncross
+from exchange.dealing import LAST
 from exchange.ledger import MCT_W_MS_PER_KWH
 from exchange.market import DIRECTIONS, Area, Interval
-from exchange.proposals import LAST
 from exchange.search import NONE, PRICE, SHOWN
 from riskcheck import sweep
 from riskcheck.sweep import Fills, Offers
@@ -77,11 +77,26 @@ class _Outlook(NamedTuple):
     right_price_mct: Floats
 
 
-class _Asked(NamedTuple):
-    """A problem and the right of each of its offers."""
+class Question(NamedTuple):
+    """What the solver is asked, by itself: all is as it was at that moment, so `answer` may run in another thread while the engine goes
+    on. Without offers there is nothing to match."""
 
-    offers: Offers
-    fills: Fills
+    area: str
+    interval_ms: int
+    rows_hash: str
+    columns: npt.NDArray[np.int32]
+    residual: Indices
+    offers: Offers | None
+    class_of: Indices
+    hint_mct: Floats | None
+    is_quick: bool
+
+    def answer(self) -> Fills | None:
+        if self.offers is None:
+            return None
+        return sweep.best(
+            self.columns, self.residual, self.offers, class_of=self.class_of, hint_mct=self.hint_mct, is_quick=self.is_quick
+        )  # fmt: skip
 
 
 class Proposer:
@@ -105,32 +120,49 @@ class Proposer:
         walked = proposals.walk_worth(area, interval, taker, place.time_in_force, 0)
         if outlook is not None and walked >= NEARLY_ALL * _gain_max(interval, place, right, outlook):
             return None
-        asked = self._ask(area, interval, taker)
-        if asked is None or asked.fills.welfare_mct_w < walked + _least_gain(area):
+        question = self._question(area, interval, taker)
+        fills = question.answer()
+        if question.offers is None or fills is None:
             return None
-        return Sweep(place, _changes(asked))
+        self._learn(interval, fills)
+        return Sweep(place, _changes(question.offers, fills)) if fills.welfare_mct_w >= walked + _least_gain(area) else None
+
+    def question(self, engine: Engine, area_name: str, interval_ms: int) -> Question | None:
+        """What the orders at rest ask of the solver; None where no such interval is open."""
+        found = _open_interval(engine, area_name, interval_ms)
+        return None if found is None else self._question(*found, None)
 
     def uncross(self, engine: Engine, area_name: str, interval_ms: int, *, ends_auction: bool) -> Uncross | None:
-        """The joint fills of the orders at rest; where they end an auction always a command, since the greedy match may do."""
-        found = _open_interval(engine, area_name, interval_ms)
-        if found is None:
-            return None
-        area, interval = found
-        asked = self._ask(area, interval, None)
-        is_worth_it = asked is not None and asked.fills.welfare_mct_w >= (1 if ends_auction else _least_gain(area))
-        if asked is None or not is_worth_it:
-            return Uncross(area_name, interval_ms, interval.rows_hash, (), ends_auction) if ends_auction else None
-        prices = _row_prices(asked.fills) if area.settings.auction_pricing == "uniform" and ends_auction else ()
-        return Uncross(area_name, interval_ms, interval.rows_hash, _changes(asked), ends_auction, prices)
+        """The joint fills of the orders at rest, solved here and now."""
+        question = self.question(engine, area_name, interval_ms)
+        return None if question is None else self.uncrossing(engine, question, question.answer(), ends_auction=ends_auction)
 
-    def indicative(self, engine: Engine, area_name: str, interval_ms: int) -> Indication | None:
-        """What an `Uncross` would do now; None where there is no such interval open."""
-        found = _open_interval(engine, area_name, interval_ms)
+    def uncrossing(self, engine: Engine, question: Question, fills: Fills | None, *, ends_auction: bool) -> Uncross | None:
+        """The joint fills as a command; where they end an auction always one, since the greedy match may do. None where the interval
+        is not open any more, or other rows are in force than those that were asked about."""
+        found = _as_asked(engine, question)
         if found is None:
             return None
         area, interval = found
-        asked = self._ask(area, interval, None)
-        return Indication((), 0, {}) if asked is None else _indication(area, interval, asked)
+        changes, prices = tuple[Change, ...](), tuple[int, ...]()
+        if question.offers is not None and fills is not None:
+            self._learn(interval, fills)
+            if fills.welfare_mct_w >= (1 if ends_auction else _least_gain(area)):
+                changes = _changes(question.offers, fills)
+                prices = _row_prices(fills) if area.settings.auction_pricing == "uniform" and ends_auction else ()
+        if not changes and not ends_auction:
+            return None
+        return Uncross(area.name, interval.start_ms, interval.rows_hash, changes, ends_auction, prices)
+
+    def indication(self, engine: Engine, question: Question, fills: Fills | None) -> Indication | None:
+        """What an `Uncross` would have done when it was asked; None as for `uncrossing`."""
+        found = _as_asked(engine, question)
+        if found is None:
+            return None
+        if question.offers is None or fills is None:
+            return Indication((), 0, {})
+        self._learn(found[1], fills)
+        return _indication(*found, question.offers, fills)
 
     def may_uncross(self, engine: Engine, area_name: str, interval_ms: int) -> bool:
         """Whether the orders at rest could gain together, by the prices of the last solution, as much as a lot of the dearest right."""
@@ -153,17 +185,17 @@ class Proposer:
         same = known is not None and known.rows_hash == interval.rows_hash and len(known.right_price_mct) == len(interval.owners)
         return known if same else None
 
-    def _ask(self, area: Area, interval: Interval, taker: Order | None) -> _Asked | None:
-        offers = _offers(area, interval, taker)
-        if offers is None:
-            return None
-        columns, residual, outlook = interval.headroom.columns, interval.headroom.residual, self._outlook(interval)
-        hint = None if outlook is None else outlook.row_price_mct
-        class_of = proposals.classes(interval).of_all(len(columns))
-        is_quick = interval.phase == "continuous"
-        fills = sweep.best(columns, residual, offers, class_of=class_of, hint_mct=hint, is_quick=is_quick)
-        self._outlooks[area.name, interval.start_ms] = _outlook(interval, fills)
-        return _Asked(offers, fills)
+    def _question(self, area: Area, interval: Interval, taker: Order | None) -> Question:
+        headroom, outlook = interval.headroom, self._outlook(interval)
+        return Question(
+            area.name, interval.start_ms, interval.rows_hash, headroom.columns, headroom.residual.copy(), _offers(area, interval, taker),
+            dealing.classes(interval).of_all(len(headroom.columns)), None if outlook is None else outlook.row_price_mct,
+            interval.phase == "continuous",
+        )  # fmt: skip
+
+    def _learn(self, interval: Interval, fills: Fills) -> None:
+        """Prices, for the next who asks."""
+        self._outlooks[interval.area.name, interval.start_ms] = _outlook(interval, fills)
 
 
 # --- is it worth asking? ------------------------------------------------------------------------------------------
@@ -258,6 +290,14 @@ def _open_interval(engine: Engine, area_name: str, interval_ms: int) -> tuple[Ar
     return area, interval
 
 
+def _as_asked(engine: Engine, question: Question) -> tuple[Area, Interval] | None:
+    """Where it was asked, if rows (and the operator's rights) are those of then."""
+    found = _open_interval(engine, question.area, question.interval_ms)
+    if found is None or found[1].rows_hash != question.rows_hash or len(found[1].owners) != len(question.columns):
+        return None
+    return found
+
+
 def _offers(area: Area, interval: Interval, taker: Order | None) -> Offers | None:
     """All orders by arrival, the incoming one last; None where there is nothing to match, or too much."""
     bids, asks = _resting(interval.buys), _resting(interval.sells)
@@ -292,10 +332,10 @@ def _outlook(interval: Interval, fills: Fills) -> _Outlook:
     return _Outlook(interval.rows_hash, fills.row_price_mct, priced, per_unit, price)
 
 
-def _changes(asked: _Asked) -> tuple[Change, ...]:
+def _changes(offers: Offers, fills: Fills) -> tuple[Change, ...]:
     """Net watts by right, in the order of rights."""
-    is_filled = np.flatnonzero(asked.fills.filled_w)
-    rights, filled_w, is_buy = (of[is_filled].tolist() for of in (asked.offers.column, asked.fills.filled_w, asked.offers.is_buy))
+    is_filled = np.flatnonzero(fills.filled_w)
+    rights, filled_w, is_buy = (of[is_filled].tolist() for of in (offers.column, fills.filled_w, offers.is_buy))
     net = dict.fromkeys(sorted(rights), 0)
     for right, watts, bought in zip(rights, filled_w, is_buy, strict=True):
         net[right] += watts if bought else -watts
@@ -306,17 +346,17 @@ def _row_prices(fills: Fills) -> tuple[int, ...]:
     return tuple(np.rint(fills.row_price_mct).astype(np.int64).tolist())
 
 
-def _indication(area: Area, interval: Interval, asked: _Asked) -> Indication:
-    n, outlook = len(area.terms), _outlook(interval, asked.fills)
-    matched = tuple(_matched(asked, direction, n, outlook.right_price_mct.tolist()) for direction in DIRECTIONS)
-    welfare = asked.fills.welfare_mct_w * area.settings.interval_ms // MCT_W_MS_PER_KWH
-    prices = _row_prices(asked.fills)
+def _indication(area: Area, interval: Interval, offers: Offers, fills: Fills) -> Indication:
+    n, outlook = len(area.terms), _outlook(interval, fills)
+    matched = tuple(_matched(offers, fills, direction, n, outlook.right_price_mct.tolist()) for direction in DIRECTIONS)
+    welfare = fills.welfare_mct_w * area.settings.interval_ms // MCT_W_MS_PER_KWH
+    prices = _row_prices(fills)
     return Indication(matched, welfare, {row: prices[row] for row in outlook.priced.tolist() if prices[row]})
 
 
-def _matched(asked: _Asked, direction: Direction, n: int, right_price_mct: Sequence[float]) -> Matched:
+def _matched(offers: Offers, fills: Fills, direction: Direction, n: int, right_price_mct: Sequence[float]) -> Matched:
     """One book. Rights of the operator are no book's."""
-    offers, filled = asked.offers, asked.fills.filled_w
+    filled = fills.filled_w
     book = DIRECTIONS.index(direction)
     here = (offers.column // n == book) & (filled > 0)
     prices = [round(right_price_mct[right]) for right in offers.column[here].tolist()]

@@ -1,7 +1,7 @@
 """An exchange at work: node, gateway and market clock in one event loop. `limex serve` and `limex demo` both run it.
 
 The clock asks `due` what is to be done and submits it as commands; it does not ask again before they are decided. Auctions that are
-over are ended by the joint fills of what rests then, before anything else is decided. If the
+over are ended by the joint fills of what rests then, which are solved while other orders are decided. If the
 journal cannot be written everything ends: an exchange without a memory must not answer. A private broker that dies is started
 again; gateway and homes reconnect by themselves. An auditor, where there is one, sees every batch, as does the desk that looks for
 recourse; a changed network comes by `change`, new forecasts by the periodic job's store. All of them change rows by commands, one of
@@ -116,7 +116,7 @@ class Host:
         except BaseException:
             await self.gateway.__aexit__(None, None, None)
             raise
-        watches = [self._keep_time(), self._keep_broker(), self.gateway.failed()]
+        watches = [self._keep_time(), self._keep_auctions(), self._keep_broker(), self.gateway.failed()]
         if self.auditor is not None:
             for interval_ms in self.engine.intervals(self.plan.area):
                 self.auditor.note(interval_ms, self.plan.area, self.engine)
@@ -240,12 +240,19 @@ class Host:
             if not self._broker.is_running:
                 await asyncio.to_thread(self._broker.restart)
 
+    def _now_ms(self) -> int:
+        """A wall clock may be set back; the market's never runs backwards."""
+        return max(self._market_ms(), self.engine.now_ms)
+
     async def _keep_time(self) -> None:
         while True:
-            now_ms = max(self._market_ms(), self.engine.now_ms)  # a wall clock may be set back; the market's never runs backwards
-            _insist(await self.submit(self._due(now_ms)))
-            for interval_ms in self._auctions_over(now_ms):
-                uncross = self.node.uncrossed(self.plan.area, interval_ms)  # None while it is halted
+            _insist(await self.submit(self._due(self._now_ms())))
+            await asyncio.sleep(CLOCK_TICK_S)
+
+    async def _keep_auctions(self) -> None:
+        while True:
+            for interval_ms in self._auctions_over(self._now_ms()):
+                uncross = await self.node.uncrossed(self.plan.area, interval_ms)  # None while it is halted
                 await self.submit([] if uncross is None else [uncross], at_once=True)
             await asyncio.sleep(CLOCK_TICK_S)
 

@@ -4,10 +4,9 @@
     node -> release(batch) -> session.route -> broker      after the batch is durable
 
 Receiving never waits for sending: both are calls in the event loop. Market data, silence and the public clock are ticks. Prices of
-rows and the indicative results of auctions come from the solver, one interval at a tick, and never for more than a `SOLVING_SHARE` of
-the time: the longer it takes, the longer it is not asked. After
-each reconnect everything that should be retained is published again, for a broker that may have forgotten it; requests that came
-meanwhile are waiting in the broker's session of this client.
+rows and the indicative results of auctions come from the solver, in a thread, one interval after the other, and never for more than a
+`SOLVING_SHARE` of the time: the longer it takes, the longer it is not asked. After each reconnect everything that should be retained is
+published again, for a broker that may have forgotten it; requests that came meanwhile are waiting in the broker's session of this client.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import Protocol, Self
 from exchange.commands import Advance, Command, Place
 from exchange.engine import Engine
 from exchange.events import Event
-from exchange.proposer import Proposer
+from exchange.proposer import Indication
 from gateway import topics
 from gateway.link import Link, end
 from gateway.message import Message
@@ -49,10 +48,9 @@ class Batch(Protocol):
 class Node(Protocol):
     @property
     def engine(self) -> Engine: ...
-    @property
-    def proposer(self) -> Proposer: ...
     def submit(self, command: Command) -> None: ...
     def confirm(self, number: int) -> None: ...
+    async def indicated(self, area: str, interval_ms: int) -> Indication | None: ...
 
 
 class Gateway:
@@ -81,7 +79,6 @@ class Gateway:
         self._state_every = state_every
         self.session = Session(node.engine, settings, secrets.token_hex(4), _elapsed_ms())
         self.link = Link(host, port, *credentials, CLIENT_ID.format(area=area), self._receive)
-        self._solve_at_s = 0.0
         self._ready = asyncio.Event()
         self._unconfirmed: deque[tuple[int, int]] = deque()  # batch number, QoS 1 messages sent up to and with it
         self._tasks: list[asyncio.Task[None]] = []
@@ -100,20 +97,24 @@ class Gateway:
         """What was seen in the engine's books leaves when it is durable."""
         self._send(self.session.glance.render(self._node.engine))
 
-    def _price(self) -> None:
-        """Asks the solver about one interval, if it has rested long enough."""
-        glance, engine, started_s = self.session.glance, self._node.engine, time.monotonic()
-        place = glance.unpriced() if started_s >= self._solve_at_s else None
-        if place is None or not glance.is_priced(engine, place):
-            return
-        found = self._node.proposer.indicative(engine, *place)
-        if found is not None:
-            glance.price(engine, place, found)
-        self._solve_at_s = started_s + (time.monotonic() - started_s) / SOLVING_SHARE
+    async def _keep_pricing(self) -> None:
+        """Asks the solver about one interval after the other, and rests as much longer than it took."""
+        glance, took_s = self.session.glance, 0.0
+        while True:
+            await asyncio.sleep(max(self._tick_s, took_s / SOLVING_SHARE - took_s))
+            place = glance.unpriced() if self.link.is_connected else None
+            if place is None or not glance.is_priced(self._node.engine, place):
+                continue
+            began_s = time.monotonic()
+            found = await self._node.indicated(*place)
+            took_s = time.monotonic() - began_s
+            if found is not None:
+                glance.price(self._node.engine, place, found)
 
     async def __aenter__(self) -> Self:
         """Returns when connected, subscribed and with everything retained published."""
-        self._tasks = [asyncio.create_task(self.link.keep(self._connected)), asyncio.create_task(self._tick())]
+        watches = self.link.keep(self._connected), self._tick(), self._keep_pricing()
+        self._tasks = [asyncio.create_task(watch) for watch in watches]
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait((ready, *self._tasks), return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
@@ -186,7 +187,6 @@ class Gateway:
                 self._node.submit(command)
             self._send(self.session.outlets.render(self._market_ms()))
             self._send(self.session.marketdata.render())
-            self._price()
             self._look()
             if ticks % self._state_every == 0:
                 self._send(self.session.marketdata.render_state(area, self._market_ms()) for area in self.session.mirror.areas)

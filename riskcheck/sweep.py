@@ -195,7 +195,7 @@ def right_price_mct(columns: npt.NDArray[np.int32], row_price_mct: Floats) -> An
     return price
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _posed(
     columns: npt.NDArray[np.int32], residual: Watts, column: Indices, is_buy: Any, quantity_w: Watts, price_mct: Watts, group: Indices
 ) -> Any:  # fmt: skip

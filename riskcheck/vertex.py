@@ -32,7 +32,7 @@ PIVOT = 1e-9
 WIDENED = 1e-7  # of the greatest range
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def climb(value: Floats, rows: Floats, room: Floats, high: Floats, start: Floats, steps_max: int) -> Any:
     """(x [n], price of each row [m], steps taken). `start` must be feasible; `value` and `high` of the order of one."""
     x = start.copy()

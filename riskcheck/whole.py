@@ -43,7 +43,7 @@ def classes(columns: npt.NDArray[np.int32]) -> Indices:
     return np.array([known.setdefault(column.tobytes(), place) for place, column in enumerate(columns)], dtype=np.int64)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def dealt(
     columns: npt.NDArray[np.int32], residual: Watts, class_of: Indices, column: Indices, is_buy: Any, quantity_w: Watts, group: Indices,
     merit: Indices, filled: Floats,

@@ -9,7 +9,7 @@ from weakref import ref
 import numpy as np
 import pytest
 
-from exchange.proposals import _classes_of, classes
+from exchange.dealing import _classes_of, classes
 from riskcheck import whole
 from riskcheck.polytope import Polytope, RowLabel
 from tests.rulebook import AREA, OPEN, Market

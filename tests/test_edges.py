@@ -10,8 +10,9 @@ from exchange import commands as c
 from exchange import events as e
 from exchange import search
 from exchange.bounds import MarketSettings
+from exchange.dealing import deal, refuse_insecure
 from exchange.guards import INTERVALS_MAX
-from exchange.proposals import _secure, deal, right_price
+from exchange.proposals import right_price
 from exchange.snapshot import dump, load
 from riskcheck.polytope import Polytope, RowLabel
 from tests.rulebook import AREA, CUSTOMERS, OPEN, SETTINGS, Market, terms_of
@@ -78,9 +79,9 @@ def test_a_proposal_may_fill_a_row_to_the_last_unit() -> None:
     interval.headroom.residual[:] = 0
     dealt = deal(row.engine.areas[AREA], interval, asked.changes, None)
     assert isinstance(dealt, list)
-    assert _secure(interval, dealt) is None
+    assert refuse_insecure(interval, dealt) is None
     interval.headroom.residual[:] = -1
-    assert _secure(interval, dealt) is not None
+    assert refuse_insecure(interval, dealt) is not None
 
 
 def test_a_seller_that_asks_nothing_and_relieves_nothing_is_no_help() -> None:

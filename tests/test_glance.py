@@ -119,7 +119,9 @@ def test_an_auction_is_indicated_while_it_lasts_and_taken_back_when_it_ends() ->
     bench.apply(place("ann", "a1", "sell", 500, 100), place("ben", "b1", "buy", 300, 20_000))
     proposer, glance = Proposer(), bench.session.glance
     assert glance.unpriced() == (AREA, T0), "auctions come first"
-    found = proposer.indicative(bench.engine, AREA, T0)
+    question = proposer.question(bench.engine, AREA, T0)
+    assert question is not None
+    found = proposer.indication(bench.engine, question, question.answer())
     assert found is not None
     glance.price(bench.engine, (AREA, T0), found)
     auction = wire.decode_auction(bench.look()[topics.auction(AREA, T0)])

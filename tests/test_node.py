@@ -13,21 +13,18 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
-import numpy as np
 import pytest
 
 from exchange.bounds import CustomerTerms, MarketSettings
-from exchange.codec import decode_command, encode_events
-from exchange.commands import Command, InstallRows, OpenArea, OpenInterval, Place, Replace, Sweep, Uncross
+from exchange.codec import encode_events
+from exchange.commands import Command, InstallRows, OpenArea, OpenInterval, Place
 from exchange.engine import Engine
 from exchange.events import Accepted, Event, Repeated
 from exchange.journal import Journal, JournalError
 from exchange.node import Node
 from exchange.recovery import Batch, Recovery, ReplayMismatchError
 from exchange.snapshot import dump
-from riskcheck import sweep
-from riskcheck.polytope import Polytope, RowLabel
+from riskcheck.polytope import Polytope
 
 ROWS = Polytope.unlimited(4)
 
@@ -255,89 +252,6 @@ def test_a_failed_fsync_stops_the_process_before_anything_of_it_is_acknowledged(
     assert "was not made durable: disk I/O error" in err
     held = {order_id for _, order_id, _, _ in decide(path, [])[0].engine.queue("lv", 0, "export", "sell")}
     assert set(out.split()) <= held
-
-
-# --- proposals ----------------------------------------------------------------------------------------------------
-
-
-def joint() -> list[Command]:
-    """Two full rows; `west` and `east` sell at one each, and `middle` buys from both what no pair can trade."""
-    columns = np.array([[240, 0], [0, 240], [120, 120], [0, 0], [0, 0], [0, 0]], dtype=np.int32)
-    rows = Polytope(columns, 360 * 5_000, [RowLabel("thermal", name, "abc") for name in ("west", "east")])
-    terms = tuple(CustomerTerms(name, 20_000, 20_000, 0, 0) for name in ("west", "east", "middle"))
-    return [
-        OpenArea("lv", MarketSettings(matching="exchange_rate", sweeps=True), terms),
-        InstallRows("lv", rows.to_bytes()),
-        OpenInterval("lv", 0, rows.content_hash, (5_000,) * 3, (5_000,) * 3),
-    ]
-
-
-def order(who: str, side: str, watts: int, price: int) -> Place:
-    return Place("lv", who, f"{who} {side}", 0, "export", side, watts, price)  # type: ignore[arg-type]
-
-
-SWEPT = [order("west", "sell", 500, 1_000), order("east", "sell", 500, 2_000), order("middle", "buy", 800, 5_000)]
-
-
-def stored(path: Path) -> list[Command]:
-    reader = Journal(path, readonly=True)
-    try:
-        return [decode_command(body) for batch in reader.batches(0) for body in batch.commands]
-    finally:
-        reader.close()
-
-
-def test_a_sweep_takes_the_place_of_its_order_and_is_what_the_journal_holds(tmp_path: Path) -> None:
-    path = tmp_path / "j.sqlite"
-    node, released = decide(path, [*joint(), *SWEPT])
-    last = stored(path)[-1]
-    assert isinstance(last, Sweep)
-    assert last.place == SWEPT[-1]
-    assert [command for batch in released for command in batch.commands] == stored(path)
-    assert list(node.engine.holdings("lv", 0)[0]) == [4_600, 4_600, 5_800]
-
-
-def test_replay_never_solves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "j.sqlite"
-    node, _ = decide(path, [*joint(), *SWEPT])
-
-    def not_asked(*_: object, **__: object) -> None:
-        raise AssertionError("replay asked the solver")
-
-    monkeypatch.setattr(sweep, "best", not_asked)
-    reader = Journal(path, readonly=True)
-    recovery = Recovery(reader, snapshot_max=0)
-    assert [batch.digest for batch in recovery][-1] == node.digest
-    assert dump(recovery.engine) == dump(node.engine)
-    reader.close()
-
-
-def test_orders_at_rest_that_a_replacement_brings_together_are_uncrossed_at_the_end_of_the_batch(tmp_path: Path) -> None:
-    path = tmp_path / "j.sqlite"
-    low = order("middle", "buy", 800, 500)
-    node, _ = decide(path, [*joint(), *SWEPT[:2], low, Replace("lv", "middle", "r", low.request_id, 800, 5_000)])
-    assert isinstance(stored(path)[-1], Uncross)
-    assert list(node.engine.holdings("lv", 0)[0]) == [4_600, 4_600, 5_800]
-
-
-def test_the_command_that_ends_an_auction_carries_the_joint_fills(tmp_path: Path) -> None:
-    """Made from the state of now and submitted first, so nothing can come between."""
-    path = tmp_path / "j.sqlite"
-    *before, interval = joint()
-    assert isinstance(interval, OpenInterval)
-    node, _ = decide(path, [*before, msgspec.structs.replace(interval, phase="auction"), *SWEPT])
-    assert node.engine.areas["lv"].intervals[0].phase == "auction"
-
-    async def end() -> Node:
-        again = Node(path, lambda batch: None)
-        uncross = again.uncrossed("lv", 0)
-        assert uncross is not None
-        again.submit_first([uncross])
-        again.stop()
-        await again.run()
-        return again
-
-    assert list(asyncio.run(end()).engine.holdings("lv", 0)[0]) == [4_600, 4_600, 5_800]
 
 
 def test_an_event_waits_for_its_own_batch_even_where_the_next_is_decided_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,11 +231,17 @@ def test_a_greedy_match_of_negative_welfare_is_none_and_its_pairs_trade_afterwar
     assert [(trade.kind, [leg.change_w for leg in trade.legs]) for trade in trades] == [("pair", [9, -10])]
 
 
+def indicated(proposer: Proposer, engine: Engine) -> module.Indication | None:
+    question = proposer.question(engine, "lv", 0)
+    assert question is not None
+    return proposer.indication(engine, question, question.answer())
+
+
 def test_the_indicative_result_is_what_the_auction_then_does() -> None:
     engine, proposer = market(phase="auction"), Proposer()
     resting_offers(engine)
     apply(engine, place("cat", "buy", 800, 5_000))
-    told = proposer.indicative(engine, "lv", 0)
+    told = indicated(proposer, engine)
     assert told is not None
     export, of_import = told.matched
     assert (export.bought_w, export.sold_w, export.price_mct_min, export.price_mct_max) == (800, 800, 1_000, 2_000)
@@ -250,13 +256,13 @@ def test_the_indicative_result_is_what_the_auction_then_does() -> None:
 @pytest.mark.parametrize(("area", "interval_ms"), [("mv", 0), ("lv", 900_000)])
 def test_what_is_not_open_has_no_indication(area: str, interval_ms: int) -> None:
     engine = market()
-    assert Proposer().indicative(engine, area, interval_ms) is None
+    assert Proposer().question(engine, area, interval_ms) is None
     assert Proposer().uncross(engine, area, interval_ms, ends_auction=True) is None
     assert not Proposer().may_uncross(engine, area, interval_ms)
 
 
 def test_no_orders_no_result() -> None:
-    assert Proposer().indicative(market(phase="auction"), "lv", 0) == module.Indication((), 0, {})
+    assert indicated(Proposer(), market(phase="auction")) == module.Indication((), 0, {})
 
 
 def test_what_is_retired_is_forgotten() -> None:

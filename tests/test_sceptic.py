@@ -107,7 +107,9 @@ def test_purchases_of_the_operator_without_bounds_leave_orders_to_the_walk() -> 
         engine.apply(Withhold("lv", name, LENGTH, "thermal", "feeder", "abc", "buy", 2_000_000_000, 1_000, "congestion"))
     order, proposer = place("ann", "sell", 100, 500), Proposer()
     assert proposer.propose(engine, order) is None
-    assert proposer.indicative(engine, "lv", LENGTH) is not None
+    question = proposer.question(engine, "lv", LENGTH)
+    assert question is not None
+    assert question.answer() is None
     assert any(isinstance(event, Traded) for event in engine.apply(order))
     engine.check()
 
