@@ -101,7 +101,8 @@ def reader_account(url: str | None, area: str, path: Path, home: str) -> Account
     found = _read(path, HomesFile)
     password = found.readers.get(home)
     if password is None:
-        raise UsageError(f"{path} has no reader of {home}: it has {', '.join(sorted(found.readers)[:5]) or 'none'} ...")
+        known = sorted(found.readers)
+        raise UsageError(f"{path} has no reader of {home}; it has {len(known)}, like {', '.join(known[:5]) or 'none'}")
     return Account(found.host, found.port, found.area, home + READER, password)
 
 
@@ -121,7 +122,7 @@ def _read(path: Path, kind: type[T], remedy: str = "`limex serve` writes it besi
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}: {remedy}") from error
     except msgspec.MsgspecError as error:
-        raise UsageError(f"{path}: no such file of accounts: {error}: {remedy}") from error
+        raise UsageError(f"{path}: not a file of accounts: {error}: {remedy}") from error
 
 
 def _write(file: BinaryIO, document: Any) -> None:

@@ -68,11 +68,11 @@ def file_out(text: str) -> Path:
 
 
 def folder_out(text: str) -> Path:
-    """A folder to write into, made and tried before the work begins. Raises OutputError."""
+    """A folder to write into, or what there is of the way to it, tried before the work begins. Raises OutputError."""
     path = Path(text)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
+        there = next(one for one in (path, *path.parents) if one.exists())
+        tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise OutputError(f"cannot write into {path}: {error.strerror}") from error
     return path

@@ -260,8 +260,13 @@ def _whatif(arguments: argparse.Namespace) -> int:
 
 
 def _journal(path: Path) -> Path:
-    if not path.is_file():
-        raise UsageError(f"{path}: no such journal, or not a file")
+    """A journal that can be read. Raises UsageError: what cannot be is bad input here, not a failure to write."""
+    from exchange.journal import Journal, JournalError
+
+    try:
+        Journal(path, readonly=True).close()
+    except JournalError as error:
+        raise UsageError(str(error)) from error
     return path
 
 

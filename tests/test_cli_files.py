@@ -94,6 +94,14 @@ def test_parquet_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'table.pq' does not end in .parquet" in capsys.readouterr().err
 
 
+def test_what_is_no_journal_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "note.txt").write_text("to whom it may concern")
+    for command in ("replay", "settle", "whatif", "export"):
+        for name, message in (("none.sqlite", "no such journal"), ("note.txt", "file is not a database"), (".", "no such journal")):
+            assert main([command, str(tmp_path / name)]) == 2
+            assert message in capsys.readouterr().err
+
+
 # --- accounts -----------------------------------------------------------------------------------------------------
 
 
