@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from benchmarks import false_accepts, feeder, left_on_table, networks, orders, peers, run, workers
@@ -103,6 +104,13 @@ def wider(rows: Polytope, by: float) -> bytes:
     return Polytope(np.floor(rows.columns / by).astype(np.int32), rows.slack, rows.labels).to_bytes()
 
 
+def is_filled(network: Network, rows: Polytope, held: npt.NDArray[np.int64]) -> bool:
+    """Secure and within the ratings, and no right can rise by a watt."""
+    rise = np.flatnonzero(held < network.caps_w())
+    can_rise = any(rows.is_secure(held + (np.arange(len(held)) == right)) for right in rise)
+    return bool((held <= network.caps_w()).all()) and rows.is_secure(held) and not can_rise
+
+
 def test_campaigns_fill_the_rows_from_every_start_in_every_mood_and_keep_to_the_ratings(small: tuple[Network, feeder.Feeder]) -> None:
     network, rows = small[0], small[1].polytope
     fair = np.array(small[1].export_w + small[1].import_w)
@@ -110,10 +118,7 @@ def test_campaigns_fill_the_rows_from_every_start_in_every_mood_and_keep_to_the_
         campaign = Campaign(network, rows, fair, np.random.default_rng(number), number)
         campaign.trade(200)
         campaign.sell_headroom()
-        held = campaign.limits_w
-        assert (held <= network.caps_w()).all() and rows.is_secure(held)
-        rise = np.flatnonzero(held < network.caps_w())
-        assert not any(rows.is_secure(held + (np.arange(len(held)) == right)) for right in rise), "a right can still rise"
+        assert is_filled(network, rows, campaign.limits_w)
 
 
 def test_the_whole_market_fills_the_rows_in_every_kind_of_trade_and_keeps_to_the_ratings(small: tuple[Network, feeder.Feeder]) -> None:
@@ -125,10 +130,7 @@ def test_the_whole_market_fills_the_rows_in_every_kind_of_trade_and_keeps_to_the
         campaign.trade(250)
         assert rows.is_secure(campaign.limits_w) and (campaign.residual >= 0).all()
         campaign.sell_headroom()
-        held = campaign.limits_w
-        assert (held <= network.caps_w()).all() and rows.is_secure(held)
-        rise = np.flatnonzero(held < network.caps_w())
-        assert not any(rows.is_secure(held + (np.arange(len(held)) == right)) for right in rise), "a right can still rise"
+        assert is_filled(network, rows, campaign.limits_w)
         kinds += campaign.kinds
     assert set(kinds) == {"pair", "leftover", "sweep", "uncross", "block"}
 
