@@ -101,8 +101,8 @@ def release(engine: Engine, command: Release, events: list[Event]) -> None:
     if command.request_id not in interval.withheld:
         return refuse(engine, command, Reason.UNKNOWN_REQUEST, f"nothing is withheld under {command.request_id}", events)
     before = interval.headroom.residual.copy()
-    _release(engine, area, interval, command.request_id, command.reason, events)
-    interval.freed(before)
+    if _release(engine, area, interval, command.request_id, command.reason, events):
+        interval.freed(before)
     engine.after(area, [interval], events)
     return None
 
@@ -113,8 +113,8 @@ def release_all(engine: Engine, area: Area, interval: Interval, reason: str, eve
         _release(engine, area, interval, request_id, reason, events)
 
 
-def _release(engine: Engine, area: Area, interval: Interval, request_id: str, reason: str, events: list[Event]) -> None:
-    """The right stays, empty, until the rows change: indices of others do not move."""
+def _release(engine: Engine, area: Area, interval: Interval, request_id: str, reason: str, events: list[Event]) -> int:
+    """The watts that the row has back. The right stays, empty, until the rows change: indices of others do not move."""
     kept = interval.withheld.pop(request_id)
     cancelled_w = kept.order.open_w if kept.order.is_live else 0
     if kept.order.is_live:
@@ -126,6 +126,7 @@ def _release(engine: Engine, area: Area, interval: Interval, request_id: str, re
     events.append(
         Released(engine.sequence + len(events) + 1, area.name, request_id, interval.start_ms, held_w, cancelled_w, reason)
     )  # fmt: skip
+    return held_w
 
 
 HANDLERS: dict[type, Callable[[Engine, Any, list[Event]], None]] = {Withhold: withhold, Release: release}

@@ -111,6 +111,7 @@ class Trading:
         self, area: Area, interval: Interval, order: Order, change_w: int, price_mct: int, cash_mct: int, is_incoming: bool = False
     ) -> e.Leg:
         order.open_w -= abs(change_w)
+        interval.is_stirred = True
         if is_incoming:
             order.show()
         else:
