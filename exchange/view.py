@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from exchange import search
 from exchange.book import Order
@@ -45,7 +46,7 @@ class Offer(NamedTuple):
 
 
 class LocalView(NamedTuple):
-    """`offers` it could buy from, `bids` it could sell to, best first; `left_over_w` it could have for nothing."""
+    """`left_over_w` it could have for nothing; then `offers` it could buy from, `bids` it could sell to, best first."""
 
     left_over_w: int
     offers: list[Offer]
@@ -53,45 +54,55 @@ class LocalView(NamedTuple):
 
 
 def local_view(area: Area, interval: Interval, position: int, right: int) -> LocalView:
-    offers, left_over_w = _side(area, interval, position, right, "buy")
-    bids, _ = _side(area, interval, position, right, "sell")
+    """What is left over is had first, so offers are those of whoever wants more."""
+    left_over_w = _left_over_w(area, interval, right)
+    residual = interval.headroom.residual
+    after = residual - interval.headroom.columns[right].astype(np.int64) * left_over_w
+    offers = _counterparts(area, interval, after, position, right, "buy")
+    bids = _counterparts(area, interval, residual, position, right, "sell")
     return LocalView(left_over_w, sorted(offers)[:LEVELS_MAX], sorted(bids, key=lambda bid: (-bid.price_mct, -bid.secure_w))[:LEVELS_MAX])
 
 
-def _side(area: Area, interval: Interval, position: int, right: int, side: Side) -> tuple[list[Offer], int]:
+def _left_over_w(area: Area, interval: Interval, right: int) -> int:
+    if not area.at_rates:
+        return 0
+    room = interval.headroom.room_w(right)
+    return room - room % area.settings.lot_w
+
+
+def _counterparts(
+    area: Area, interval: Interval, residual: npt.NDArray[np.int64], position: int, right: int, side: Side
+) -> list[Offer]:  # fmt: skip
     """Every first order of the other side as the counterpart of an order of this right that takes any price."""
     against = interval.sells if side == "buy" else interval.buys
-    found, left_over_w = [], 0
-    for line in against.lines:
-        if not line.entries or (interval.owners[line.right] == position and area.settings.self_trade != "allow"):
-            continue
-        pair = _pair(area, interval, right, line.first, side)
-        if pair is not None:
-            found.append(pair)
-    if side == "buy" and area.at_rates:
-        room = interval.headroom.room_w(right)
-        left_over_w = room - room % area.settings.lot_w
-    return found, left_over_w
+    pairs = [
+        _pair(area, interval, residual, right, line.first, side)
+        for line in against.lines
+        if line.entries and (interval.owners[line.right] != position or area.settings.self_trade == "allow")
+    ]
+    return [pair for pair in pairs if pair is not None]
 
 
-def _pair(area: Area, interval: Interval, right: int, other: Order, side: Side) -> Offer | None:
+def _pair(area: Area, interval: Interval, residual: npt.NDArray[np.int64], right: int, other: Order, side: Side) -> Offer | None:
     buyer, seller = (right, other.right) if side == "buy" else (other.right, right)
-    if not area.at_rates:
-        if other.direction != interval.side(side).lines[right].direction or other.right >= 2 * len(area.terms):
-            return None
-        secure_w = interval.headroom.secure_w(buyer, seller, other.shown_w, area.settings.lot_w)
-        return Offer(other.price_mct, secure_w, other.direction) if secure_w else None
-    return _pair_at_rate(area, interval, buyer, seller, other, side)
+    if area.at_rates:
+        return _pair_at_rate(area, interval, residual, buyer, seller, other, side)
+    if other.direction != interval.side(side).lines[right].direction or other.right >= 2 * len(area.terms):
+        return None
+    secure_w = interval.headroom.secure_w(buyer, seller, other.shown_w, area.settings.lot_w)
+    return Offer(other.price_mct, secure_w, other.direction) if secure_w else None
 
 
-def _pair_at_rate(area: Area, interval: Interval, buyer: int, seller: int, other: Order, side: Side) -> Offer | None:
-    headroom, lot = interval.headroom, area.settings.lot_w
-    rate, row = search.rate_and_row(headroom.columns, headroom.residual, buyer, seller, lot)
+def _pair_at_rate(
+    area: Area, interval: Interval, residual: npt.NDArray[np.int64], buyer: int, seller: int, other: Order, side: Side
+) -> Offer | None:  # fmt: skip
+    columns, lot = interval.headroom.columns, area.settings.lot_w
+    rate, row = search.rate_and_row(columns, residual, buyer, seller, lot)
     if rate == 0 or row < 0:
         return None
     bought_w = (other.shown_w << search.RATE_BITS) // rate if side == "buy" else other.shown_w
     out = np.zeros(3, dtype=np.int64)
-    search.book_at_rate(headroom.columns[buyer], headroom.columns[seller], headroom.residual.copy(), rate, bought_w, lot, out)
+    search.book_at_rate(columns[buyer], columns[seller], residual.copy(), rate, bought_w, lot, out)
     _, bought_w, sold_w = out.tolist()
     if not bought_w or not sold_w:
         return None
