@@ -1,8 +1,8 @@
-"""Four pictures of a run, each to be read in ten seconds. Plain sequences in, one PNG out; nothing is computed here but layout.
+"""Pictures of a run, each to be read in ten seconds. Plain sequences in, one PNG out; nothing is computed here but layout.
 
 Colours are Okabe and Ito's (2008), which people with any common colour blindness can tell apart: blue is bought or with the
-market, orange is sold, vermilion is blocked, grey is before or without it. matplotlib is imported when the first picture is
-drawn, with the Agg backend: no display is needed, and importing this module costs nothing.
+market, orange is sold, vermilion is blocked, grey is before it. matplotlib is imported when the
+first picture is drawn, with the Agg backend: no display is needed, and importing this module costs nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, VERMILION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
+BLUE, ORANGE, VERMILION, GREEN, PURPLE = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7"
 GREY, LIGHT, INK = "#9AA3AB", "#DDE2E6", "#22282D"
 DIRECTIONS = ("export", "import")
 MINUTE_MS = 60_000
-KINDS = {"pair": ("pair", GREEN), "sweep": ("joint", BLUE), "uncross": ("joint", BLUE), "block": ("block", VERMILION)}
+LOADINGS = (0.25, 0.5, 1.0)
 HOMES_NAMED_MAX = 90  # more names than that do not fit along an axis
 STYLE = {
     "font.family": ["DejaVu Sans", "sans-serif"], "font.size": 9.5,
@@ -43,16 +43,6 @@ class HomeEnvelope(NamedTuple):
     export_after_w: int
     import_before_w: int
     import_after_w: int
-
-
-class TradePoint(NamedTuple):
-    """One purchase: delivery interval, direction, what it moved, at what price, in which kind of trade, in the order of trading."""
-
-    interval_ms: int
-    direction: str
-    watts: int
-    price_mct: int
-    kind: str = "pair"
 
 
 class Feeder(NamedTuple):
@@ -111,8 +101,9 @@ def draw_envelopes(path: Path, homes: Sequence[HomeEnvelope], shown_ms: Mapping[
             before = [getattr(home, f"{direction}_before_w") / 1000 for home in homes]
             after = [getattr(home, f"{direction}_after_w") / 1000 for home in homes]
             _change_bars(axes, places, before, after)
-            moved = sum(max(0.0, new - old) for old, new in zip(before, after, strict=True))
-            axes.set_title(f"{direction.capitalize()} limits of the interval at {clock(shown_ms[direction])}: {moved:.1f} kW changed hands")
+            bought, sold = (sum(max(0.0, sign * (new - old)) for old, new in zip(before, after, strict=True)) for sign in (1, -1))
+            shown = f"{direction.capitalize()} limits of the interval at {clock(shown_ms[direction])}"
+            axes.set_title(f"{shown}: {bought:.1f} kW bought, {sold:.1f} kW sold")
             axes.set_ylabel(f"{direction} limit, kW")
         lower.invert_yaxis()
         lower.set_xticks(places, _short([home.customer for home in homes]), fontsize=7 if len(homes) <= HOMES_NAMED_MAX else 0)
@@ -169,9 +160,23 @@ def draw_feeder(path: Path, feeder: Feeder, caption: str) -> None:
         bar = figure.colorbar(lines, ax=panels, orientation="horizontal", shrink=0.5, aspect=45, pad=0.02, ticks=ticks, format="%g")
         bar.set_label("distance of the worst certified corner to a voltage limit, % of nominal")
         bar.outline.set_visible(False)
+        _width_key(figure)
         homes = "homes: ○ phase a  △ phase b  ◇ phase c" if is_single else "○ △ ◇ homes on this phase"
-        note = f"■ transformer    {homes}    width: worst loading, at most {loading:.0f} % of the rating"
+        note = f"■ transformer    {homes}    fullest branch: {loading:.0f} % of its rating"
         figure.text(0.988, 0.985, note, ha="right", va="top", fontsize=9)
+
+
+def _width_pt(loading: float) -> float:
+    return 1.6 + 6 * min(1.0, loading)
+
+
+def _width_key(figure: Figure) -> None:
+    """What the widths of branches mean, beside the scale of colours."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color="#5B646B", linewidth=_width_pt(loading), label=f"{100 * loading:.0f} %") for loading in LOADINGS]
+    title = "width: worst loading\nof the branch's rating"
+    figure.legend(handles=lines, title=title, loc="lower right", bbox_to_anchor=(0.99, 0.05), alignment="left")
 
 
 def _feeder_panel(axes: Axes, feeder: Feeder, phase: int, reach: float, phases: set[int]) -> LineCollection:
@@ -181,7 +186,7 @@ def _feeder_panel(axes: Axes, feeder: Feeder, phase: int, reach: float, phases: 
 
     norm = PowerNorm(0.5, 0, reach)  # the tight end of the scale is the one to be told apart
     segments = [[feeder.xy[a], feeder.xy[b]] for a, b, _ in feeder.branches]
-    widths = [1.6 + 6 * min(1.0, loading) for _, _, loading in feeder.branches]
+    widths = [_width_pt(loading) for _, _, loading in feeder.branches]
     axes.add_collection(LineCollection(segments, colors="#5B646B", linewidths=[width + 1 for width in widths]))
     lines = LineCollection(segments, cmap="RdYlBu", norm=norm, linewidths=widths, capstyle="round")
     lines.set_array([100 * feeder.margin_pu[b][phase] for _, b, _ in feeder.branches])
@@ -203,65 +208,11 @@ def _feeder_panel(axes: Axes, feeder: Feeder, phase: int, reach: float, phases: 
     return lines
 
 
-def draw_prices(
-    path: Path, trades: Sequence[TradePoint], blocked_w: Mapping[tuple[int, str], int], intervals_ms: Sequence[int], caption: str
-) -> None:
-    """Trades by delivery interval and direction, in order of trading; below, watts traded and watts blocked by the network.
-
-    `blocked_w[(interval_ms, direction)]` is what crossed in price and was not secure.
-    """
-    with figure_file(path, "Prices and quantities", caption, 13, 6.6) as figure:
-        grid = figure.subplots(2, 2, sharex=True, gridspec_kw={"height_ratios": [2.3, 1]})
-        for column, direction in enumerate(DIRECTIONS):
-            mine = [trade for trade in trades if trade.direction == direction]
-            _price_panel(grid[0][column], mine, intervals_ms, direction)
-            _quantity_panel(grid[1][column], mine, blocked_w, intervals_ms, direction)
-        handles, labels = grid[0][0].get_legend_handles_labels()
-        more, names = grid[1][0].get_legend_handles_labels()
-        figure.legend(handles + more, labels + names, loc="upper right", ncols=7, bbox_to_anchor=(0.99, 0.985), columnspacing=1.2)
-
-
-def _price_panel(axes: Axes, trades: Sequence[TradePoint], intervals_ms: Sequence[int], direction: str) -> None:
-    means = []
-    looks = {look: [kind for kind, other in KINDS.items() if other == look] for look in KINDS.values()}
-    for index, interval_ms in enumerate(intervals_ms):
-        mine = [trade for trade in trades if trade.interval_ms == interval_ms and trade.kind != "leftover"]
-        watts = sum(trade.watts for trade in mine)
-        means.append(sum(trade.watts * trade.price_mct for trade in mine) / watts / 1000 if watts else float("nan"))
-        places = [index + 0.06 + 0.88 * (rank + 0.5) / len(mine) for rank in range(len(mine))]
-        for (_, colour), kinds in looks.items():
-            of_kind = [(place, trade) for place, trade in zip(places, mine, strict=True) if trade.kind in kinds]
-            axes.scatter(
-                [place for place, _ in of_kind], [trade.price_mct / 1000 for _, trade in of_kind],
-                s=[6 + trade.watts / 16 for _, trade in of_kind], color=colour, alpha=0.4, linewidths=0,
-            )  # fmt: skip
-    for name, colour in looks:
-        axes.scatter([], [], s=40, color=colour, alpha=0.6, linewidths=0, label=name)
-    begins = range(len(means))
-    axes.hlines(means, [begin + 0.04 for begin in begins], [begin + 0.96 for begin in begins], color=INK, lw=2, label="mean by watts")
-    paid = [trade.watts for trade in trades if trade.kind != "leftover"]
-    axes.set_title(f"{direction.capitalize()}: {len(paid)} purchases, {sum(paid) / 1000:.0f} kW")
-    axes.set_ylabel("price, cent per kWh of envelope")
-    axes.set_ylim(bottom=0)
-
-
-def _quantity_panel(
-    axes: Axes, trades: Sequence[TradePoint], blocked_w: Mapping[tuple[int, str], int], intervals_ms: Sequence[int], direction: str
-) -> None:
-    places = [index + 0.5 for index in range(len(intervals_ms))]
-    paid, free = (
-        [sum(t.watts for t in trades if t.interval_ms == at and (t.kind == "leftover") == is_free) / 1000 for at in intervals_ms]
-        for is_free in (False, True)
-    )
-    blocked = [blocked_w.get((interval_ms, direction), 0) / 1000 for interval_ms in intervals_ms]
-    axes.bar([place - 0.2 for place in places], paid, width=0.38, color=INK, label="bought")
-    axes.bar([place - 0.2 for place in places], free, bottom=paid, width=0.38, color=GREY, label="left over, free")
-    axes.bar([place + 0.2 for place in places], blocked, width=0.38, color=VERMILION, label="blocked")
-    axes.set_ylabel("kW")
-    every = max(1, len(intervals_ms) // 8)
+def label_times(axes: Axes, intervals_ms: Sequence[int], most: int) -> None:
+    """Intervals along the axis, about `most` of them with their time."""
+    every = max(1, len(intervals_ms) // most)
     axes.set_xticks(range(0, len(intervals_ms), every), [clock(interval_ms) for interval_ms in intervals_ms[::every]])
     axes.set_xlim(0, len(intervals_ms))
-    axes.set_xlabel("delivery interval; within it, in the order of trading")
 
 
 def draw_energy(
@@ -271,17 +222,15 @@ def draw_energy(
     with figure_file(path, "What the market changed", caption, 13, 4.6) as figure:
         for axes, (title, (without, with_market)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
             edges = list(range(len(intervals_ms) + 1))
-            axes.stairs(without, edges, fill=True, color=LIGHT, label="without the market")
             axes.stairs(with_market, edges, fill=True, color=BLUE, alpha=0.75, label="with the market")
-            axes.stairs(without, edges, color=INK, linewidth=1.4)
+            axes.stairs(without, edges, color=INK, linewidth=1.6, label="without the market")
             axes.set_title(f"{title}\n{sum(without):.1f} → {sum(with_market):.1f} kWh")
             axes.set_ylabel("kWh per interval")
-            every = max(1, len(intervals_ms) // 5)
-            axes.set_xticks(edges[:-1:every], [clock(interval_ms) for interval_ms in intervals_ms[::every]])
-            axes.set_xlim(0, len(intervals_ms))
+            axes.set_xlabel("delivery interval, UTC")
+            label_times(axes, intervals_ms, 5)
             axes.set_ylim(bottom=0)
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper right", ncols=2, bbox_to_anchor=(0.99, 0.985))
+        figure.legend(handles[::-1], labels[::-1], loc="upper right", ncols=2, bbox_to_anchor=(0.99, 0.985))
 
 
 def draw_nothing(path: Path, title: str, reason: str) -> None:

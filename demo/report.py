@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from demo import figures, page, pictures
+from demo import figures, page, pictures, price_picture
 from demo.homes import Connection, Delivered
 from demo.timetable import FleetResult
 from exchange.events import Event
@@ -301,10 +301,13 @@ def draw(run: Run, facts: Facts, folder: Path) -> None:
         )
         for place in order
     ]  # fmt: skip
-    pictures.draw_envelopes(folder / "envelopes.png", homes, shown, f"{source} Allocation: max-min fair within the network's limits.")
-    pictures.draw_prices(
+    pictures.draw_envelopes(
+        folder / "envelopes.png", homes, shown,
+        f"{source} Allocation: max-min fair within the network's limits. Watts bought need not equal watts sold: only the limits count.",
+    )  # fmt: skip
+    price_picture.draw_prices(
         folder / "prices.png", _points(market), market.blocked_w, intervals,
-        f"{source} What each purchase paid for a watt of its own limit; headroom that nobody held is free.",
+        f"{source} What each purchase paid for its own limit; what nobody held is free. Blocked: crossed in price, but not secure.",
     )  # fmt: skip
     panels = {
         title: (figures.per_interval_kwh(facts.without, name, intervals), figures.per_interval_kwh(facts.lived, name, intervals))
@@ -315,9 +318,9 @@ def draw(run: Run, facts: Facts, folder: Path) -> None:
         pictures.draw_feeder(folder / "feeder.png", run.feeder, f"{source} AC power flow at the corners of all certified envelopes.")
 
 
-def _points(market: figures.Market) -> list[pictures.TradePoint]:
+def _points(market: figures.Market) -> list[price_picture.TradePoint]:
     return [
-        pictures.TradePoint(trade.interval_ms, leg.direction, leg.change_w, leg.price_mct, trade.kind)
+        price_picture.TradePoint(trade.interval_ms, leg.direction, leg.change_w, leg.price_mct, trade.kind)
         for trade in market.trades
         for leg in trade.legs
         if leg.change_w > 0 and leg.customer != OPERATOR

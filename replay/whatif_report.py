@@ -1,6 +1,7 @@
 """A comparison as files: whatif.json for programs, whatif.png and whatif.html for people. The page needs no other resource.
 
-The picture has six panels, each with a bar or two per variant. Page and picture look like the demo's report.
+The picture has six panels, each with a bar or two per variant; one in which all are zero says so in words. Page and picture look like
+the demo's report.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.page import embedded, whole_page
-from demo.pictures import BLUE, GREEN, LIGHT, ORANGE, VERMILION, figure_file
+from demo.pictures import BLUE, GREEN, GREY, ORANGE, VERMILION, figure_file
 from replay.outcome import Outcome, as_builtins
 from replay.show import figures, notes
 from replay.tabular import OutputError
@@ -55,11 +56,11 @@ def _panels(outcomes: Sequence[Outcome]) -> list[tuple[str, bool, list[Bars]]]:
             "Limits traded, kWh",
             True,
             [(way, colour, [one.traded_kwh[way] for one in outcomes]) for way, colour in ways]
-            + [("left over, taken", LIGHT, [one.leftover_kwh for one in outcomes])],
+            + [("left over, taken", GREY, [one.leftover_kwh for one in outcomes])],
         ),
         ("Mean price, ct/kWh", False, [(way, colour, [(one.price_mean_mct[way] or 0) / 1000 for one in outcomes]) for way, colour in ways]),
         ("Crossing at the gate, kWh", False, [("", VERMILION, [one.crossing_kwh for one in outcomes])]),
-        ("Smallest envelope, W", False, [("", GREEN, [float(one.smallest_w or 0) for one in outcomes])]),
+        ("Smallest envelope, kW", False, [("", GREEN, [(one.smallest_w or 0) / 1000 for one in outcomes])]),
         ("Jain's index of the limits", False, [(way, colour, [one.jain[way] or 0 for one in outcomes]) for way, colour in ways]),
     ]
 
@@ -74,6 +75,10 @@ def _panel(axes: Axes, title: str, names: Sequence[str], bars: Sequence[Bars], i
             left = [start + value for start, value in zip(left, values, strict=True)]
     axes.set_yticks(range(len(names)), names)
     axes.set_title(title)
+    axes.locator_params(axis="x", nbins=5)
+    if not any(value for _, _, values in bars for value in values):
+        axes.set_xticks([])
+        axes.text(0.5, 0.5, "none in any variant", transform=axes.transAxes, ha="center", va="center", fontsize=12)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
 
