@@ -189,7 +189,7 @@ def moment_tables(found: dict[str, Any]) -> None:
     """The state of `replay.rebuild.moment`: a table of holdings per area, the best of each book."""
     from rich.table import Table
 
-    from replay.tape import cents, interval_name
+    from replay.tape import cents, interval_name, printable
 
     console = _console()
     console.print(f"after batch {found['batch']}, event {found['sequence']}, market time {interval_name(found['market_time_ms'])} UTC")
@@ -201,7 +201,7 @@ def moment_tables(found: dict[str, Any]) -> None:
         table.add_column("cash ct", justify="right")
         for who, cash in area["cash_mct"].items():
             held = [interval["holdings"][who] for interval in area["intervals"].values()]
-            table.add_row(who, *(f"{h['export_w']} / {h['import_w']}" for h in held), f"{cash / 1000:+.3f}")
+            table.add_row(printable(who), *(f"{h['export_w']} / {h['import_w']}" for h in held), f"{cash / 1000:+.3f}")
         console.print(table)
         for start_ms, interval in area["intervals"].items():
             for direction, book in interval["books"].items():
@@ -211,13 +211,13 @@ def moment_tables(found: dict[str, Any]) -> None:
 
 def happened_line(happened: wire.Happened) -> str:
     """An event of the operator's as one line: its name, and what of its facts says something."""
-    from replay.tape import interval_name
+    from replay.tape import interval_name, printable
 
     facts = {name: value for name, value in happened.facts.items() if name not in ("sequence", "note") and value not in (None, "")}
     if "interval_ms" in facts:
         facts["interval"] = interval_name(facts.pop("interval_ms"))
     facts |= facts.pop("settings", {})
-    return f"{happened.event}: " + ", ".join(f"{name} {value}" for name, value in facts.items())
+    return printable(f"{happened.event}: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
 
 
 def view_table(home: str, view: wire.ViewReport) -> None:

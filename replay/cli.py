@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 from gateway import arguments as given
 from gateway.arguments import BAD_INPUT, NO, OK, SURROUNDINGS, UsageError
 from replay import options
-from replay.options import MOMENT_HELP
-from riskcheck.network import DEFAULT_NETWORK
 
 if TYPE_CHECKING:
     from envelopes.refresh import Plan, Progress
@@ -62,7 +60,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     journal = _journal(arguments.journal)
     if arguments.at is not None:
         return _moment(arguments)
-    until, pace, reached = _batch(arguments.until, journal), Pace(arguments.speed), 0
+    until, pace, reached = _until(arguments, journal), Pace(arguments.speed, _tell_wait), 0
     with counting("replaying", quiet=arguments.json or arguments.tape) as tell:
 
         def hear(batch: Batch, total: int) -> None:
@@ -88,9 +86,13 @@ def _replay(arguments: argparse.Namespace) -> int:
 def _moment(arguments: argparse.Namespace) -> int:
     """The state at a moment."""
     from gateway.show import moment_tables
+    from replay.moments import batch_of
     from replay.rebuild import moment, rebuild
 
-    engine, number = rebuild(arguments.journal, batch=_batch(arguments.at, arguments.journal))
+    idle = [name for name in ("tape", "until", "speed") if getattr(arguments, name)]
+    if idle:
+        raise UsageError(f"--at shows one moment and takes no --{' and no --'.join(idle)}")
+    engine, number = rebuild(arguments.journal, batch=batch_of(arguments.journal, arguments.at))
     found = moment(engine, number)
     if arguments.json:
         print(json.dumps(found))
@@ -99,20 +101,15 @@ def _moment(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _batch(text: str | None, journal: Path) -> int | None:
-    """The batch of `--until` or `--at`; None: the last one."""
-    from replay.rebuild import batch_at
-
-    if text is None:
-        return None
-    return int(text) if text.isdigit() else batch_at(journal, _moment_ms(text))
+def _tell_wait(seconds: float) -> None:
+    print(f"nothing was recorded here for a while: waiting {seconds:.0f} s", file=sys.stderr)
 
 
-def _moment_ms(text: str) -> int:
-    try:
-        return given.interval(text)
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(f"a moment is {MOMENT_HELP}, not {text!r}") from error
+def _until(arguments: argparse.Namespace, journal: Path) -> int | None:
+    """The batch of `--until`; None: the last one."""
+    from replay.moments import batch_of
+
+    return None if arguments.until is None else batch_of(journal, arguments.until)
 
 
 # --- import, export -----------------------------------------------------------------------------------------------
@@ -122,6 +119,7 @@ def _import(arguments: argparse.Namespace) -> int:
     from gateway.show import working
     from replay.importer import into_journal, refuse_existing
     from replay.show import tell_rejects
+    from replay.tape import printable
 
     refuse_existing(arguments.journal)
     told, log = _told(arguments)
@@ -132,9 +130,10 @@ def _import(arguments: argparse.Namespace) -> int:
         print(json.dumps(found))
         return OK
     print(f"{len(log.entries)} lines imported, {len(log.problems)} mistakes skipped; {done.commands} commands in {arguments.journal}")
-    print(f"{done.accepted} orders accepted, {done.trades} trades; rejects: {tell_rejects(done.rejects)}")
+    again = f", {done.repeated} repeated and answered as before" if done.repeated else ""
+    print(f"{done.accepted} orders accepted{again}, {done.trades} trades; rejects: {tell_rejects(done.rejects)}")
     for refused in done.refused:
-        print(f"REFUSED {refused}")
+        print(f"REFUSED {printable(refused)}")
     return OK
 
 
@@ -144,13 +143,14 @@ def _export(arguments: argparse.Namespace) -> int:
     from gateway.show import counting
     from replay.export import export
     from replay.tables import TABLES
+    from replay.tape import printable
 
-    names = arguments.tables.split(",") if arguments.tables else list(TABLES)
-    unknown = [name for name in names if name not in TABLES]
+    names = list(TABLES) if arguments.tables is None else list(dict.fromkeys(arguments.tables.split(",")))
+    unknown = [repr(name) for name in names if name not in TABLES]
     if unknown:
         raise UsageError(f"no table {', '.join(unknown)}; there are {', '.join(TABLES)}")
     journal = _journal(arguments.journal)
-    until = _batch(arguments.until, journal)
+    until = _until(arguments, journal)
     with counting("exporting", quiet=arguments.json) as tell:
         done = export(journal, arguments.out, arguments.format, names, until=until, on_batch=lambda batch, total: tell(batch.number, total))
     if arguments.json:
@@ -159,7 +159,7 @@ def _export(arguments: argparse.Namespace) -> int:
         for name, rows in done.rows.items():
             print(f"{rows:>9} rows  {arguments.out / name}.{arguments.format}: {TABLES[name].one_row}")
         for problem in done.problems:
-            print(f"PROBLEM {problem}")
+            print(f"PROBLEM {printable(problem)}")
     return NO if done.problems else OK
 
 
@@ -198,7 +198,7 @@ def _statements(arguments: argparse.Namespace) -> tuple[list[Statement], list[st
     from replay.verify import verify
 
     journal = _journal(arguments.journal)
-    until, books = _batch(arguments.until, journal), Books()
+    until, books = _until(arguments, journal), Books()
     found: list[Statement] = []
     with counting("settling", quiet=arguments.json) as tell:
 
@@ -239,9 +239,8 @@ def _whatif(arguments: argparse.Namespace) -> int:
         tape = [command for _, command in _told(arguments)[0]]
         variants = asked
     else:
+        _refuse_options_of_logs(arguments)
         tape = tape_of_journal(_journal(arguments.source))
-        if arguments.network != DEFAULT_NETWORK:
-            raise UsageError("--network is of an order log; a journal has its own: --against network=NETWORK compares it with another")
         variants = [Variant(), *asked]
     with working(quiet=arguments.json) as progress:
         outcomes = list(compare(tape, variants, _plan, progress))
@@ -254,6 +253,13 @@ def _whatif(arguments: argparse.Namespace) -> int:
         if arguments.out is not None:
             print(f"report: {page}")
     return NO if any(one.problems for one in outcomes) else OK
+
+
+def _refuse_options_of_logs(arguments: argparse.Namespace) -> None:
+    idle = [name for name, usual in options.LOG_DEFAULTS.items() if getattr(arguments, name) != usual]
+    if idle:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise UsageError(f"{names}: of an order log; a journal has its own. --against network=NETWORK compares it with another network")
 
 
 # --- shared -------------------------------------------------------------------------------------------------------

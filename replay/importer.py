@@ -14,7 +14,7 @@ from typing import NamedTuple
 from exchange.codec import encode_command
 from exchange.commands import Command
 from exchange.engine import Engine
-from exchange.events import Accepted, Event, Refused, Rejected, Traded
+from exchange.events import Accepted, Event, Refused, Rejected, Repeated, Traded
 from exchange.journal import Journal
 from exchange.recovery import run_batch
 from replay.script import Told
@@ -25,10 +25,12 @@ BATCH_COMMANDS_MAX = 1000
 
 
 class Imported(NamedTuple):
-    """What the engine made of a log. Rejects by reason; what the operator was refused in words (there should be none)."""
+    """What the engine made of a log: requests that came again (`repeated`, answered as before), rejects by reason, and what the
+    operator was refused in words (there should be none)."""
 
     commands: int
     accepted: int
+    repeated: int
     trades: int
     rejects: dict[str, int]
     refused: tuple[str, ...]
@@ -51,7 +53,7 @@ def into_journal(path: Path, told: Iterable[Told], on_count: Callable[[int], Non
         journal.note(noted, noted[0][0] if noted else 0)
     finally:
         journal.close()
-    return Imported(done, counts["Accepted"], counts["Traded"], dict(rejects.most_common()), tuple(refused))
+    return Imported(done, counts["Accepted"], counts["Repeated"], counts["Traded"], dict(rejects.most_common()), tuple(refused))
 
 
 def refuse_existing(path: Path) -> None:
@@ -62,7 +64,7 @@ def refuse_existing(path: Path) -> None:
 def _count(events: Iterable[Event], counts: Counter[str], rejects: Counter[str], refused: list[str]) -> None:
     for event in events:
         match event:
-            case Accepted() | Traded():
+            case Accepted() | Repeated() | Traded():
                 counts[type(event).__name__] += 1
             case Rejected():
                 rejects[event.reason] += 1

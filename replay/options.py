@@ -8,7 +8,14 @@ from pathlib import Path
 from gateway.arguments import NETWORK_HELP, area, file_out, folder_out, lead, positive
 from riskcheck.network import DEFAULT_NETWORK
 
-MOMENT_HELP = "a batch number or a time like 2026-04-27T14:05:00 (UTC unless it says another zone)"
+MOMENT_HELP = (
+    "a batch number, a time by the clock of the exchange that recorded, like 2026-11-22T16:29:30, or market time, like "
+    "market:2026-04-27T14:05:00 (UTC unless it says another zone)"
+)
+LOG_DEFAULTS = {
+    "network": DEFAULT_NETWORK, "area": "lv", "interval_minutes": 15, "open_lead_minutes": None, "close_lead_minutes": None,
+    "skip_bad": False,
+}  # fmt: skip
 
 
 def _parquet(text: str) -> Path:
@@ -17,28 +24,23 @@ def _parquet(text: str) -> Path:
     return file_out(text)
 
 
-def _until(text: str) -> str:
-    if text.lstrip("-").isdigit() and int(text) <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return text
-
-
 def replay_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("journal", type=Path, metavar="JOURNAL", help="a journal of `limex serve`, of `limex import` or of a demo's report")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--tape", action="store_true", help="print every event as a sentence, and the verdict on stderr")
     shape.add_argument("--json", action="store_true", help="the verdict, or the moment, as one JSON object")
-    parser.add_argument("--until", type=_until, metavar="MOMENT", help=f"stop after it: {MOMENT_HELP}")
+    parser.add_argument("--until", metavar="MOMENT", help=f"stop after it: {MOMENT_HELP}")
     parser.add_argument(
         "--speed", type=positive(float), metavar="N", help="1: as fast as it was recorded, 10: ten times; default: full speed"
     )
-    parser.add_argument("--at", metavar="MOMENT", help=f"show books, holdings and cash after it: {MOMENT_HELP}")
+    parser.add_argument("--at", metavar="MOMENT", help="show books, holdings and cash after it, and nothing else")
 
 
 def _log_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--network", default=DEFAULT_NETWORK, metavar="NETWORK", help=f"of an order log: {NETWORK_HELP}")
-    parser.add_argument("--area", type=area, default="lv", help="of an order log: name of the area (default: %(default)s)")
-    parser.add_argument("--interval-minutes", type=int, choices=(5, 15, 30), default=15, help="(default: %(default)s)")
+    parser.set_defaults(**LOG_DEFAULTS)
+    parser.add_argument("--network", metavar="NETWORK", help=f"of an order log: {NETWORK_HELP}")
+    parser.add_argument("--area", type=area, help="of an order log: name of the area (default: %(default)s)")
+    parser.add_argument("--interval-minutes", type=int, choices=(5, 15, 30), help="(default: %(default)s)")
     gates = "before delivery; default: so that no order of the log comes too {}"
     parser.add_argument("--open-lead-minutes", type=positive(float), metavar="N", help=f"gates open {gates.format('early')}")
     parser.add_argument("--close-lead-minutes", type=lead, metavar="N", help=f"gates close {gates.format('late')}")
@@ -58,7 +60,7 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=folder_out, default="limex-tables", help="folder of the tables (default: %(default)s)")
     parser.add_argument("--format", choices=("csv", "parquet"), default="csv", help="(default: %(default)s)")
     parser.add_argument("--tables", metavar="A,B", help="only these; default: all")
-    parser.add_argument("--until", type=_until, metavar="MOMENT", help=f"stop after it: {MOMENT_HELP}")
+    parser.add_argument("--until", metavar="MOMENT", help=f"stop after it: {MOMENT_HELP}")
     parser.add_argument("--json", action="store_true", help="rows by table and the verdict as JSON on stdout")
 
 
@@ -67,7 +69,7 @@ def settle_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=file_out, metavar="FILE", help="a row per customer and interval")
     parser.add_argument("--parquet", type=_parquet, metavar="FILE", help="the same; its name ends in .parquet")
     parser.add_argument("--customer", help="show one customer, interval by interval")
-    parser.add_argument("--until", type=_until, metavar="MOMENT", help=f"as it stood after it: {MOMENT_HELP}")
+    parser.add_argument("--until", metavar="MOMENT", help=f"as it stood after it: {MOMENT_HELP}")
     parser.add_argument("--json", action="store_true", help="every row as JSON on stdout")
 
 

@@ -12,6 +12,7 @@ line asks for is not judged here: whether an order is on the lot or the interval
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple, cast
 
 from exchange.bounds import POWER_W_MAX, PRICE_MCT_MAX
 from exchange.commands import Cancel, CustomerCommand, MassCancel, Place, Replace
+from gateway.topics import NAME
 from replay.tabular import Column, Record, Table, Value, read
 
 ACTIONS = ("place", "replace", "cancel", "mass_cancel")
@@ -27,10 +29,13 @@ CHOICES = {
     "action": ACTIONS, "side": ("buy", "sell"), "direction": ("export", "import"), "time_in_force": ("gate", "until", "ioc", "fok"),
     "cause": ("request", "disconnect", "silence"),
 }  # fmt: skip
+NAME_HELP = "give letters, digits and ._:-, at most 64 of them"
 RIGHT = {
-    "customer": "give the customer's name", "order_id": "give the order's id", "quantity_w": "give whole watts, like 1500",
+    "customer": NAME_HELP, "order_id": NAME_HELP, "request_id": NAME_HELP, "quantity_w": "give whole watts, like 1500",
     "display_w": "give whole watts, or leave it empty", "intervals": "give how many, or leave it empty",
 }  # fmt: skip
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # Decimal alone takes 5_000, +5000 and the digits of every script
+SHOWN_MAX = 80
 TIME_MS_MAX = 2**52
 EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 AHEAD_MS_MAX = 366 * 86_400_000
@@ -121,9 +126,9 @@ def load(path: Path, area: str, customers: Iterable[str] | None = None, *, skip_
 
 
 def _heading(names: Sequence[str]) -> Iterator[Problem]:
-    for name in names:
+    for name in dict.fromkeys(names):
         if name not in KNOWN:
-            yield Problem(1, repr(name), "no such column", f"remove it, or use one of {', '.join(sorted(KNOWN))}")
+            yield Problem(1, _shown(name), "no such column", f"remove it, or use one of {', '.join(sorted(KNOWN))}")
         if names.count(name) > 1:
             yield Problem(1, name, "the column stands twice", "keep one")
     for name in REQUIRED:
@@ -155,12 +160,12 @@ class _Line:
     def _command(self, action: str, customer: str, time_ms: int) -> CustomerCommand:
         if action == "place":
             return self._place(customer, time_ms)
-        request_id = self._text("request_id") or f"line:{self._record.line}"
+        request_id = f"line:{self._record.line}" if self._cell("request_id") is None else self._name("request_id")
         if action == "replace":
-            order_id, quantity_w = self._needed("order_id"), self._whole("quantity_w", 0, POWER_W_MAX)
+            order_id, quantity_w = self._name("order_id"), self._whole("quantity_w", 0, POWER_W_MAX)
             return Replace(self._area, customer, request_id, order_id, quantity_w, self._price_mct())
         if action == "cancel":
-            return Cancel(self._area, customer, request_id, self._needed("order_id"))
+            return Cancel(self._area, customer, request_id, self._name("order_id"))
         interval_ms = None if self._cell("interval") is None else self._interval(time_ms)
         return MassCancel(self._area, customer, request_id, interval_ms, cast(Any, self._word("cause", "request")))
 
@@ -168,7 +173,7 @@ class _Line:
         time_in_force = self._word("time_in_force", "gate")
         until = "until" if time_in_force == "until" or self._cell("until") is not None else None
         return Place(
-            self._area, customer, self._needed("order_id"), self._interval(time_ms), cast(Any, self._word("direction")),
+            self._area, customer, self._name("order_id"), self._interval(time_ms), cast(Any, self._word("direction")),
             cast(Any, self._word("side")), self._whole("quantity_w", 1, POWER_W_MAX), self._price_mct(), cast(Any, time_in_force),
             (self._time(until) or 0) if until else 0, self._whole("display_w", 0, POWER_W_MAX, 0),
             self._whole("intervals", 1, INTERVALS_MAX, 1),
@@ -188,23 +193,25 @@ class _Line:
         value = self._cell(column)
         return "" if value is None else str(value)
 
-    def _needed(self, column: str) -> str:
+    def _name(self, column: str) -> str:
+        """A customer's name, an order's or a request's id: what the wire takes."""
         text = self._text(column)
-        if not text:
-            self._wrong(column, "empty", RIGHT[column])
+        if not NAME.match(text):
+            self._wrong(column, f"{_shown(text)} is no name" if text else "empty", RIGHT[column])
         return text
 
     def _word(self, column: str, default: str | None = None) -> str:
         text, choices = self._text(column) or default or "", CHOICES[column]
         if text not in choices:
-            self._wrong(column, f"{text!r} is no {column}" if text else "empty", f"give {' or '.join(choices)}")
+            self._wrong(column, f"{_shown(text)} is no {column}" if text else "empty", f"give {' or '.join(choices)}")
         return text
 
     def _customer(self) -> str:
-        name = self._needed("customer")
-        if name and self._customers is not None and name not in self._customers:
-            some = ", ".join(sorted(self._customers)[:3])
-            self._wrong("customer", f"the network has no customer {name!r}", f"it has {len(self._customers)}, like {some}")
+        name = self._text("customer")
+        if not name or self._customers is None or name in self._customers:
+            return self._name("customer")
+        some = ", ".join(sorted(self._customers)[:3])
+        self._wrong("customer", f"the network has no customer {_shown(name)}", f"it has {len(self._customers)}, like {some}")
         return name
 
     def _whole(self, column: str, low: int, high: int, default: int | None = None) -> int:
@@ -246,10 +253,14 @@ class _Line:
 
 
 def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, str) else str(value)
+    """A cell as a message quotes it."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
 
 
 def _decimal(value: Any) -> Decimal | None:
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
+        return None
     try:
         number = Decimal(str(value))
     except InvalidOperation:

@@ -1,16 +1,18 @@
-"""Any moment of a journal, rebuilt: after a batch, or at a market time. Reads only; the exchange may be running.
+"""A journal read: its commands as they are stored, and the state after any batch. Reads only; the exchange may be running.
 
-The state is that of the newest snapshot before the moment, plus the commands since; or all commands from the first.
+A state is that of the newest snapshot before the moment, plus the commands since; or all commands from the first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exchange.commands import Direction
+from exchange.codec import CorruptRecordError, decode_command
+from exchange.commands import Command, Direction
 from exchange.engine import Engine
-from exchange.journal import Journal
+from exchange.journal import Journal, JournalError
 from exchange.recovery import Recovery
 
 DIRECTIONS: tuple[Direction, Direction] = ("export", "import")
@@ -31,11 +33,14 @@ def rebuild(path: Path, *, batch: int | None = None, snapshot_max: int | None = 
     return recovery.engine, recovery.number
 
 
-def batch_at(path: Path, at_ms: int) -> int:
-    """The last batch that was taken at or before this wall-clock time (UTC milliseconds); 0 for none."""
+def batches(path: Path) -> Iterator[tuple[int, int, list[Command]]]:
+    """(number, recorded time, commands) of every batch as it is stored; nothing is decided. Raises JournalError."""
     journal = Journal(path, readonly=True)
     try:
-        return max((stored.number for stored in journal.batches() if stored.at_ms <= at_ms), default=0)
+        for stored in journal.batches():
+            yield stored.number, stored.at_ms, list(map(decode_command, stored.commands))
+    except CorruptRecordError as error:
+        raise JournalError(f"{path}: {error}") from error
     finally:
         journal.close()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from replay.settlement import DIRECTIONS, OPERATOR, WATTS, Statement, Total
-from replay.tape import interval_name
+from replay.tape import interval_name, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,7 @@ def totals_table(statements: Sequence[Statement], totals: Sequence[Total]) -> No
         table.add_column(heading, justify="right")
     for one in totals:
         watts = ("", "", "") if one.customer == OPERATOR else (str(one.bought_w), str(one.sold_w), str(one.rebased_w))
-        table.add_row(one.customer, *watts, cents(one.cash_mct), cents(one.compensated_mct))
+        table.add_row(printable(one.customer), *watts, cents(one.cash_mct), cents(one.compensated_mct))
     table.add_section()
     table.add_row("sum", "", "", "", cents(sum(one.cash_mct for one in totals)), cents(sum(one.compensated_mct for one in totals)))
     console().print(table)
@@ -67,7 +67,7 @@ def customer_table(customer: str, statements: Sequence[Statement]) -> None:
 def tell_balance(statements: Sequence[Statement], problems: Sequence[str]) -> None:
     """Whether it adds up, said."""
     for problem in problems:
-        console().print(f"[red]PROBLEM[/red] {problem}")
+        print(f"PROBLEM {printable(problem)}")
     if not problems:
         print(f"every interval's cash sums to zero, every holding to what happened to it: {len(statements)} intervals checked")
 
@@ -122,7 +122,7 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> None:
         table.add_row(name, *texts)
     console().print(table)
     for note in notes(outcomes):
-        print(note)
+        print(printable(note))
 
 
 def notes(outcomes: Sequence[Outcome]) -> list[str]:

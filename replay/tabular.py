@@ -173,16 +173,26 @@ def _read_csv(path: Path) -> tuple[list[str], Iterator[Record]]:
 
 
 def _csv_records(path: Path) -> Iterator[Record]:
-    """Rows that are not empty, each with the line on which it begins."""
+    """Rows that are not empty, each with the line on which it begins; what cannot be read is named with that line."""
+    begins = 1
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader, begins = csv.reader(file, strict=True), 1
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.reader(file, strict=True)
             for row in reader:
+                "".join(row).encode()  # a byte that is no UTF-8 stands as a surrogate, which is refused here
                 if row:
                     yield Record(begins, {"row": row})
                 begins = reader.line_num + 1
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableTableError(f"{path}: not a CSV file in UTF-8: {error}") from error
+    except OSError as error:
+        raise UnreadableTableError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeEncodeError, csv.Error) as error:
+        raise UnreadableTableError(f"{path}: not a CSV file in UTF-8: line {begins}: {_unread(error)}") from error
+
+
+def _unread(error: UnicodeEncodeError | csv.Error) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return f"byte 0x{ord(error.object[error.start]) - 0xDC00:02x} is not UTF-8"
+    return "a quote is opened and not closed" if "end of data" in str(error) else str(error)
 
 
 def _read_parquet(path: Path) -> tuple[list[str], Iterator[Record]]:

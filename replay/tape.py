@@ -15,7 +15,12 @@ from riskcheck.polytope import RowLabel
 def lines(batch: Batch) -> list[str]:
     """One line per event of the batch, each with wall time, batch and sequence."""
     stamp = datetime.fromtimestamp(batch.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    return [f"{stamp} {batch.number:>6} {event.sequence:>8}  {sentence(event)}" for events in batch.events for event in events]
+    return [f"{stamp} {batch.number:>6} {event.sequence:>8}  {printable(sentence(event))}" for events in batch.events for event in events]
+
+
+def printable(text: str) -> str:
+    """Line breaks and whatever else no terminal shows as escapes: a reason or a name from outside forges no line."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def interval_name(interval_ms: int) -> str:

@@ -14,11 +14,10 @@ from pathlib import Path
 from envelopes.refresh import Plan
 from exchange import search
 from exchange.bounds import MarketSettings
-from exchange.codec import CorruptRecordError, decode_command
 from exchange.commands import Command, OpenArea
 from exchange.engine import Engine
-from exchange.journal import Journal, JournalError
 from replay.outcome import Fold, Outcome, worth_mct
+from replay.rebuild import batches
 from replay.variants import Edition, Solver, Variant, VariantError
 from riskcheck.headroom import warm
 
@@ -28,13 +27,7 @@ PlanOf = Callable[[str, MarketSettings], Plan]
 
 def tape_of_journal(path: Path) -> list[Command]:
     """Every command of a journal, in order. Raises JournalError."""
-    journal = Journal(path, readonly=True)
-    try:
-        return [decode_command(body) for batch in journal.batches() for body in batch.commands]
-    except CorruptRecordError as error:
-        raise JournalError(f"{path}: {error}") from error
-    finally:
-        journal.close()
+    return [command for *_, commands in batches(path) for command in commands]
 
 
 def run(tape: Tape, variant: Variant, plan_of: PlanOf) -> Outcome:

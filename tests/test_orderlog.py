@@ -24,7 +24,7 @@ from replay import script
 from replay.export import export
 from replay.importer import into_journal
 from replay.orderlog import LOG, BadLogError, load, row
-from replay.tabular import MissingExtraError, OutputError, UnreadableTableError, write
+from replay.tabular import MissingExtraError, OutputError, UnreadableTableError, read, write
 from replay.verify import verify
 from tests.recorded import ALLOCATED, HOMES, LENGTH_MS, ROWS, START_MS, day, opening, orders, record
 
@@ -78,7 +78,18 @@ def test_each_action_becomes_its_command(tmp_path: Path) -> None:
         (GOOD.replace("o1", ""), "order_id", "empty"),
         (GOOD.replace("buy", "bid"), "side", "'bid' is no side"),
         (GOOD.replace("export", ""), "direction", "empty"),
-        (GOOD.replace("500", "5e9"), "quantity_w", "'5e9' is not a whole number from 1 to 2147483647"),
+        (GOOD.replace("anna", '"an\nna"'), "customer", "the network has no customer 'an\\nna'"),
+        (GOOD.replace("o1", '"o\n1"'), "order_id", "'o\\n1' is no name"),
+        (GOOD.replace("o1", "o\0001"), "order_id", "'o\\x001' is no name"),
+        (GOOD.replace("o1", "o 1"), "order_id", "'o 1' is no name"),
+        (GOOD.replace("o1", 65 * "o"), "order_id", "is no name"),
+        (GOOD.replace("o1", 500 * "o"), "order_id", "ooo... is no name"),
+        (GOOD.replace("500", "2147483648"), "quantity_w", "'2147483648' is not a whole number from 1 to 2147483647"),
+        (GOOD.replace("500", "5_000"), "quantity_w", "'5_000' is not"),
+        (GOOD.replace("500", "+5000"), "quantity_w", "'+5000' is not"),
+        (GOOD.replace("500", "\u0665\u0660"), "quantity_w", "is not a whole number"),
+        (GOOD.replace("12.34", "1_2"), "price_ct", "'1_2' is not"),
+        (GOOD.replace("2026-04-27T13:00:00Z", "\u0661\u0667"), "time", "is no time with a zone"),
         (GOOD.replace("500", "0"), "quantity_w", "'0' is not a whole number from 1"),
         (GOOD.replace("500", "0.5"), "quantity_w", "'0.5' is not a whole number"),
         (GOOD.replace("500", "nan"), "quantity_w", "'nan' is not a whole number"),
@@ -118,7 +129,7 @@ def test_every_mistake_is_reported_and_nothing_is_imported_or_only_the_good_line
         (HEAD.replace("order_id,", ""), "order_id.*the column is missing"),
         (HEAD + ",price_mct", "one price column is needed"),
         (HEAD.replace(",price_ct", ""), "one price column is needed"),
-        (HEAD + ",side", "the column stands twice"),
+        (HEAD + ",side", r"1 mistake\(s\).*\n.*the column stands twice"),
     ],
 )
 def test_a_heading_that_is_wrong_is_named(tmp_path: Path, head: str, wrong: str) -> None:
@@ -130,17 +141,24 @@ def test_a_line_break_inside_quotes_does_not_move_the_numbers_of_the_lines(tmp_p
     path = log(tmp_path, GOOD.replace("o1", '"o\n1"'), GOOD.replace("buy", "x"))
     with pytest.raises(BadLogError) as refused:
         load(path, "lv")
-    assert refused.value.problems[0].line == 4
+    assert [problem.line for problem in refused.value.problems] == [2, 4]
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "the file is empty"), (b"\xff\xfe", "not a CSV file in UTF-8"), (b'a,"b', "not a CSV file")]
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"\xff\xfe", "not a CSV file in UTF-8: line 1: byte 0xff"),
+        (b"time\n1\nM\xfcller\n2\n", "line 3: byte 0xfc is not UTF-8"),
+        (b'time\n1\n"2\n3\n', "line 3: a quote is opened and not closed"),
+        (b"time\n1\n" + 200_000 * b"2", "line 3: field larger than field limit"),
+    ],
 )
 def test_what_is_no_table_is_said(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes(content)
     with pytest.raises(UnreadableTableError, match=message):
-        load(path, "lv")
+        list(read(path)[1])
     with pytest.raises(UnreadableTableError, match="no such file"):
         load(tmp_path / "nothing.csv", "lv")
 
@@ -230,6 +248,12 @@ def test_the_schedule_of_a_log_lets_every_order_come_in_time(tmp_path: Path) -> 
     assert not schedule.problems()
     done = into_journal(tmp_path / "j.sqlite", script.commands(entries, Ready(), schedule))
     assert (done.accepted, done.rejects, done.refused) == (2, {}, ())
+
+
+def test_an_order_that_comes_again_is_counted(tmp_path: Path) -> None:
+    entries = load(log(tmp_path, GOOD, GOOD, GOOD.replace("o1", "o2")), "lv").entries
+    done = into_journal(tmp_path / "j.sqlite", script.commands(entries, Ready(), script.schedule_of(entries, LENGTH_MS)))
+    assert (done.accepted, done.repeated, done.rejects) == (2, 1, {})
 
 
 def test_a_log_becomes_a_journal_that_replays(tmp_path: Path) -> None:

@@ -17,12 +17,14 @@ from exchange.recovery import ReplayMismatchError
 from exchange.snapshot import dump
 from gateway.arguments import UsageError
 from replay import cli, tape
+from replay.moments import batch_of, stamps
 from replay.orderlog import BadLogError
 from replay.pace import Pace
-from replay.rebuild import batch_at, rebuild
+from replay.rebuild import rebuild
+from replay.tabular import iso
 from replay.verify import EventLog, verify
 from riskcheck.network import load
-from tests.recorded import record
+from tests.recorded import START_MS, day, record
 from tests.test_node import decide, opening, place
 
 DAY: list[Command] = [
@@ -74,9 +76,38 @@ def test_any_moment_from_any_snapshot_is_the_same_state(journal: Path) -> None:
         assert len(states) == 1
 
 
-def test_a_moment_can_be_named_by_the_wall_clock(journal: Path) -> None:
-    assert batch_at(journal, 0) == 0
-    assert batch_at(journal, 2**60) == 6
+@pytest.fixture(scope="module")
+def market_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recorded today, with the market's clock on a day in April."""
+    return record(tmp_path_factory.mktemp("day") / "j.sqlite", day(2))
+
+
+def test_a_moment_is_a_time_by_either_clock(market_day: Path) -> None:
+    told = [stamp for stamp in stamps(market_day) if stamp.market_ms is not None]
+    opened_ms = told[0].market_ms
+    assert opened_ms == START_MS - 3_600_000
+    same_time = [stamp.batch for stamp in told if stamp.market_ms == opened_ms]
+    assert batch_of(market_day, f"market:{opened_ms}") == batch_of(market_day, "market:2026-04-27T13:00") == same_time[-1]
+    assert batch_of(market_day, "market:2999-01-01") == batch_of(market_day, "2999-01-01") == told[-1].batch
+    assert batch_of(market_day, iso(told[3].recorded_ms)) >= told[3].batch
+
+
+def test_a_moment_before_the_journal_is_refused_with_its_span(market_day: Path) -> None:
+    span = r"taken from 20.*market:TIME, went from 2026-04-27T13:00"
+    for use in (["replay", "--until"], ["replay", "--tape", "--until"], ["replay", "--at"], ["settle", "--until"], ["export", "--until"]):
+        with pytest.raises(UsageError, match=f"nothing lies before 2026-04-27T13:05.*{span}"):
+            limex(*use, "2026-04-27T13:05", market_day)
+    with pytest.raises(UsageError, match="nothing lies before market:2026-04-27T12:59"):
+        limex("replay", market_day, "--until", "market:2026-04-27T12:59")
+
+
+def test_options_that_mean_nothing_together_are_refused(journal: Path) -> None:
+    for idle in (["--tape"], ["--until", 3], ["--speed", 2]):
+        with pytest.raises(UsageError, match=f"--at shows one moment and takes no {idle[0]}"):
+            limex("replay", journal, "--at", 2, *idle)
+    for options in (["--network", "cigre-lv"], ["--skip-bad"], ["--interval-minutes", 5], ["--close-lead-minutes", 1]):
+        with pytest.raises(UsageError, match=f"{options[0]}: of an order log"):
+            limex("whatif", journal, *options)
 
 
 def test_the_tape_tells_the_day(tmp_path: Path) -> None:
@@ -98,6 +129,14 @@ def test_the_tape_tells_the_day(tmp_path: Path) -> None:
         "01 Jan 00:00 retired in lv",
     ):
         assert sentence in told
+
+
+def test_what_comes_from_outside_forges_no_line_of_the_tape(tmp_path: Path) -> None:
+    forged = "storm\n2026-04-27 HALTED lv\x1b[2J\u202e"
+    _, released = decide(tmp_path / "j.sqlite", [*opening(), Halt("lv", None, forged)])
+    told = [line for batch in released for line in tape.lines(batch)]
+    assert len(told) == sum(len(events) for batch in released for events in batch.events)
+    assert told[-1].endswith(r"HALTED lv, all intervals: storm\n2026-04-27 HALTED lv\x1b[2J\u202e")
 
 
 def test_what_is_not_a_journal_is_named(tmp_path: Path) -> None:
@@ -125,13 +164,16 @@ def test_the_pace_is_that_of_the_record_times_the_speed() -> None:
         slept.append(round(seconds, 3))
         now_s += seconds
 
-    pace = Pace(10, lambda: now_s, sleep)
+    waits: list[float] = []
+    pace = Pace(10, waits.append, lambda: now_s, sleep)
     for at_ms in (5_000, 6_000, 6_000, 4_000, 8_000):
         pace.wait(at_ms)
         now_s += 0.01  # the work on a batch is part of the time
     assert slept == [0.09, 0.17]
+    pace.wait(60_000)
+    assert [round(seconds) for seconds in waits] == [5]
     Pace(None, sleep=sleep).wait(10**12)
-    assert len(slept) == 2
+    assert len(slept) == 3
 
 
 # --- the commands -------------------------------------------------------------------------------------------------
@@ -153,8 +195,6 @@ def test_until_holds_with_and_without_the_tape(journal: Path, capsys: pytest.Cap
     said = capsys.readouterr()
     assert {int(line.split()[2]) for line in said.out.splitlines()} == {1, 2}
     assert "6 commands in 2 batches" in said.err
-    assert limex("replay", journal, "--until", "2000-01-01", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["batches"] == 0
 
 
 def test_a_moment_is_a_batch_or_a_time(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,8 +202,11 @@ def test_a_moment_is_a_batch_or_a_time(journal: Path, capsys: pytest.CaptureFixt
         assert limex("replay", journal, "--at", moment, "--json") == 0
     first, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert (first["batch"], last["batch"]) == (3, 6)
-    with pytest.raises(UsageError, match="a moment is a batch number or a time"):
-        limex("replay", journal, "--at", "noon")
+    for wrong in ("noon", "-1", "\u00b2", "market:", 5000 * "9"):
+        with pytest.raises(UsageError, match="a moment is a batch number, a time"):
+            limex("replay", journal, "--at", wrong)
+    with pytest.raises(UsageError, match="batches are counted from 1"):
+        limex("replay", journal, "--until", 0)
     with pytest.raises(UsageError, match="no such journal"):
         limex("settle", journal.with_name("nothing"))
 
@@ -182,7 +225,7 @@ def test_an_interrupted_replay_says_how_far_it_came(
     verify(journal)
 
 
-@pytest.mark.parametrize("wrong", [["--speed", "0"], ["--speed", "fast"], ["--until", "0"], ["--until", "-1"], ["--tape", "--json"]])
+@pytest.mark.parametrize("wrong", [["--speed", "0"], ["--speed", "fast"], ["--tape", "--json"]])
 def test_wrong_arguments_are_refused(journal: Path, wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         limex("replay", journal, *wrong)
@@ -218,8 +261,9 @@ def test_a_log_is_imported_settled_exported_and_compared(
     assert limex("settle", journal, "--customer", names[0]) == 0
     assert limex("export", journal, "--out", tables, "--format", "parquet", "--tables", "trades,orderlog") == 0
     assert sorted(file.name for file in tables.iterdir()) == ["orderlog.parquet", "trades.parquet"]
-    with pytest.raises(UsageError, match="no table bids; there are commands, orders"):
-        limex("export", journal, "--tables", "bids")
+    for wrong in ("bids", ""):
+        with pytest.raises(UsageError, match=f"no table '{wrong}'; there are commands, orders"):
+            limex("export", journal, "--tables", wrong)
     capsys.readouterr()
     assert limex("whatif", journal, "--against", "rule=auction", "--out", tmp_path / "report", "--json") == 0
     recorded, auction = json.loads(capsys.readouterr().out)
