@@ -48,7 +48,7 @@ def _bars(axes: Axes, days: Sequence[Scored], metric: Metric, title: str) -> Non
     found = [over_days(days, name, metric) for name in order]
     reach = max(one.mean + (one.half or 0.0) for one in found) or 1.0
     for place, (name, one) in enumerate(zip(order, found, strict=True)):
-        axes.barh(place, one.mean, xerr=one.half, color=COLOURS[name], ecolor=INK, capsize=3, height=THICK)
+        axes.barh(place, one.mean, xerr=one.half or None, color=COLOURS[name], ecolor=INK, capsize=3, height=THICK)
         axes.text(one.mean + (one.half or 0.0) + 0.015 * reach, place, _short(one), va="center", fontweight="bold")
     _laid_out(axes, order, title, ROOM * reach)
 
@@ -74,6 +74,7 @@ def _laid_out(axes: Axes, order: Sequence[str], title: str, right: float) -> Non
     axes.set_xlim(0, right)
     axes.set_yticks(range(len(order)), [NAMES[name] for name in order])
     axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.locator_params(axis="x", nbins=6)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
 
@@ -91,7 +92,7 @@ def _security(path: Path, days: Sequence[Scored], caption: str) -> None:
     with figure_file(path, f"Limits are kept by: {_named(kept)}", caption, WIDTH, 4.6) as figure:
         minutes, energy, corners = figure.subplots(1, 3, sharey=True)
         _bars(minutes, days, BY_KEY["minutes_broken"], "Minutes a day with a broken limit")
-        _stacked(energy, days, BREACHES, "Energy of violations a day", units=2)
+        _stacked(energy, days, BREACHES, "Violations a day, kVAh and kWh", units=2)
         _corners(corners, days, "Limits that some corner breaks, %")
 
 
@@ -102,7 +103,7 @@ def _corners(axes: Axes, days: Sequence[Scored], title: str) -> None:
         share = 100 * made[0] / made[1] if made else 0.0
         words = "no promise" if made is None else f"{share:.0f} % can be broken" if share else "none found"
         axes.barh(place, share, color=COLOURS[name], height=THICK)
-        axes.text(3, place, words, va="center", fontweight="bold", color="white" if share >= 60 else INK)
+        axes.text(3, place, words, va="center", fontweight="bold")
     _laid_out(axes, order, title, 105)
 
 
@@ -124,10 +125,10 @@ def _fairness(path: Path, days: Sequence[Scored], caption: str) -> None:
         axes = figure.subplots()
         for name in order:
             shares = [share for day in days for score in day.scores if score.paradigm == name for share in score.shares]
-            label = f"{NAMES[name]}: smallest {worst[name]:.0f} %, Jain {over_days(days, name, BY_KEY['jain']).mean:.3f}"
+            label = f"{NAMES[name]}: {worst[name]:.0f} %, {over_days(days, name, BY_KEY['jain']).mean:.3f}"
             axes.plot(100 * SHARES, 100 * np.quantile(shares, SHARES), color=COLOURS[name], linewidth=2.6, label=label)
-        axes.set_xlabel("homes, from the worst served, %")
+        axes.set_xlabel("homes of all days, from the worst served, %")
         axes.set_ylabel("served share of what there was or was wanted, %")
         axes.set_xlim(0, 100)
         axes.set_ylim(0, 101)
-        axes.legend(loc="lower right", title="mean of the days", alignment="left")
+        axes.legend(loc="lower right", title="means of the days: the worst served home, Jain's index", alignment="left")

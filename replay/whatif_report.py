@@ -75,7 +75,7 @@ def _panel(axes: Axes, title: str, names: Sequence[str], bars: Sequence[Bars], i
             left = [start + value for start, value in zip(left, values, strict=True)]
     axes.set_yticks(range(len(names)), names)
     axes.set_title(title)
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=6)
     if not any(value for _, _, values in bars for value in values):
         axes.set_xticks([])
         axes.text(0.5, 0.5, "none in any variant", transform=axes.transAxes, ha="center", va="center", fontsize=12)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from demo import figures, page, pictures, report
+from demo import figures, page, pictures, price_picture, report
 from demo.homes import DAY_MS, MINUTE_MS, Connection, fleet, live
 from demo.timetable import FleetResult, HomeResult
 from exchange.events import (
@@ -286,6 +286,35 @@ def test_the_report_folder_is_complete_and_the_page_needs_nothing_else(tmp_path:
     assert "No violation" in text
     assert len((tmp_path / "homes.csv").read_text().splitlines()) == 1 + 6
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in page.PICTURES)
+
+
+def purchase(price_mct: int, kind: str = "pair") -> price_picture.TradePoint:
+    return price_picture.TradePoint(T0, "import", 500, price_mct, kind)
+
+
+@pytest.mark.parametrize(
+    ("dearest_mct", "said"), [(14_000, "Import: 51 purchases<"), (14_100, "Import: 51 purchases; ▲ 1 above the scale, up to 14.1 ct<")]
+)
+def test_a_price_over_twice_what_others_paid_is_said_in_words(tmp_path: Path, dearest_mct: int, said: str):
+    picture = tmp_path / "prices.svg"
+    price_picture.draw_prices(picture, [purchase(7_000)] * 50 + [purchase(dearest_mct)], {}, [T0], "")
+    assert said in picture.read_text()
+
+
+def test_the_picture_of_prices_names_kinds_as_the_table_does_and_says_every_sum(tmp_path: Path):
+    picture = tmp_path / "prices.svg"
+    kinds = ("pair", "sweep", "uncross", "block", "leftover")
+    price_picture.draw_prices(picture, [purchase(7_000, kind) for kind in kinds], {(T0, "import"): 900}, [T0], "")
+    words = [f">{kind}<" for kind in kinds[:-1]] + [">5 kW<", ">bought: 2.0 kW<", ">leftover, free: 0.5 kW<", ">blocked: 0.9 kW<"]
+    assert [word for word in words if word not in picture.read_text()] == []
+
+
+def test_the_width_of_branches_has_a_key(tmp_path: Path):
+    feeder = a_run().feeder
+    assert feeder is not None
+    pictures.draw_feeder(tmp_path / "feeder.svg", feeder, "")
+    text = (tmp_path / "feeder.svg").read_text()
+    assert all(f">{share} %<" in text for share in (25, 50, 100))
 
 
 def test_a_run_in_which_nothing_happened_still_has_a_report(tmp_path: Path):

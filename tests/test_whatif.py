@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from envelopes.refresh import Plan
@@ -27,7 +28,7 @@ from exchange.engine import Engine
 from replay.outcome import Outcome, crossing_w, jain
 from replay.variants import AS_RECORDED, RULES, Edition, Variant, VariantError, parse
 from replay.whatif import compare, opening_of, run, tape_of_journal
-from replay.whatif_report import write
+from replay.whatif_report import draw, write
 from riskcheck.polytope import Polytope
 from tests.recorded import ALLOCATED, HOMES, LENGTH_MS, ROWS, START_MS, TIGHT, day, opening, record
 
@@ -268,6 +269,13 @@ def test_the_report_has_table_picture_and_json(tmp_path: Path) -> None:
     assert "<th>as recorded</th><th>joint</th>" in page
     assert [one["name"] for one in json.loads((tmp_path / "report" / "whatif.json").read_text())] == [AS_RECORDED, "joint"]
     assert (tmp_path / "report" / "whatif.png").stat().st_size > 10_000
+
+
+def test_a_panel_in_which_all_are_zero_says_so(tmp_path: Path) -> None:
+    found = list(compare(day(2), [Variant()], no_plan))
+    for crossing_kwh, panels in ((0.0, 1), (0.5, 0)):
+        draw(tmp_path / "whatif.svg", [msgspec.structs.replace(one, crossing_kwh=crossing_kwh) for one in found], "a day")
+        assert (tmp_path / "whatif.svg").read_text().count("none in any variant") == panels
 
 
 def test_recorded_rows_that_change_stay_where_rows_do_not_differ() -> None:
