@@ -6,6 +6,7 @@ interval, and all are taken back unless together they fill it within its limit. 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from exchange import matching
@@ -24,10 +25,15 @@ def priority(block: Order) -> tuple[int, int]:
     return block.line.sign * block.price_mct, block.born
 
 
-def settle(engine: Engine, area: Area, events: list[Event]) -> None:
-    """Tries every block whose intervals changed since it was last tried, the better price first, until none trades."""
-    while any(_trade(engine, area, block, events) for block in sorted(area.blocks, key=priority)):
-        pass
+def settle(engine: Engine, area: Area, intervals: Iterable[Interval], events: list[Event]) -> None:
+    """Tries every block of these intervals that changed since it was last tried, the better price first, until none trades."""
+    touched = dict.fromkeys(interval.start_ms for interval in intervals)
+    while True:
+        near = [block for block in area.blocks if not touched.keys().isdisjoint(area.spanned(block))]
+        traded = next((block for block in sorted(near, key=priority) if _trade(engine, area, block, events)), None)
+        if traded is None:
+            return
+        touched.update(dict.fromkeys(area.spanned(traded)))
 
 
 def _trade(engine: Engine, area: Area, block: Order, events: list[Event]) -> bool:
@@ -48,6 +54,7 @@ def _trade(engine: Engine, area: Area, block: Order, events: list[Event]) -> boo
     for interval in intervals:
         interval.freed(interval.before)
         matching.pause(area, interval, engine.sequence, events)
+    for interval in intervals:
         matching.wake(engine, area, interval, events)
     return True
 

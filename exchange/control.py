@@ -82,11 +82,12 @@ def suspend(engine: Engine, command: Suspend, events: list[Event]) -> None:
 
 def _cancel_orders(engine: Engine, area: Area, customer: str | None, events: list[Event]) -> None:
     """Interval by interval in time what rests of a customer, or (None) of all; then block orders. What the operator withholds stays."""
-    gone = list(area.accounts.values()) if customer is None else [area.accounts[customer]]
+    account = None if customer is None else area.accounts[customer]
     for start_ms in sorted(area.intervals):
         interval = area.intervals[start_ms]
-        engine.cancel_all(interval, [order for order in interval.orders() if order.account in gone], "suspended", "", events)
-    engine.cancel_blocks(area, [order for order in area.blocks if order.account in gone], "suspended", "", events)
+        theirs = (order for order in interval.orders() if order.account is not area.operator)
+        engine.cancel_all(interval, theirs if account is None else interval.orders_of(account), "suspended", "", events)
+    engine.cancel_blocks(area, [order for order in area.blocks if account in (None, order.account)], "suspended", "", events)
 
 
 def reinstate(engine: Engine, command: Reinstate, events: list[Event]) -> None:

@@ -37,7 +37,8 @@ Deal = list[Part]
 
 
 def deal(area: Area, interval: Interval, changes: Sequence[Change], taker: Order | None) -> Deal | Refusal:
-    """Whose watts they are: the incoming order first if it has a part, then class by class, purchases before sales."""
+    """Whose watts they are: the incoming order first if it has a part, then class by class, purchases before sales. Nobody sells
+    to itself: sales of who buys in the same class are passed over."""
     wanted: dict[tuple[int, Side], int] = {}
     kinds, rights = classes(interval), len(interval.owners)
     if len({change.right for change in changes}) < len(changes):
@@ -51,8 +52,10 @@ def deal(area: Area, interval: Interval, changes: Sequence[Change], taker: Order
         return Reason.INVALID_PROPOSAL, "one to one, the watts of a book must cancel out, and no headroom of rows is traded"
     dealt: Deal = []
     for kind, side in sorted(wanted, key=lambda key: (key[0], SIDES.index(key[1]))):
-        left = wanted[kind, side]
+        left, buyers = wanted[kind, side], [part.order.account for part in dealt if kinds.of(part.order.right) == kind]
         for order in _line_up(interval, kinds.rights(kind), side, taker):
+            if order.account in buyers and area.settings.self_trade != "allow":
+                continue
             part = min(left, order.open_w)
             if part:
                 dealt.append(Part(order, part))

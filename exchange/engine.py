@@ -123,7 +123,7 @@ class Engine:
         block.is_live = True
         block.account.open_orders += block.intervals
         area.blocks.append(block)
-        blocks.settle(self, area, events)
+        blocks.settle(self, area, [area.intervals[start_ms] for start_ms in area.spanned(block)], events)
         if block.is_live and command.time_in_force in ("ioc", "fok"):
             self.cancel_blocks(area, [block], cast(CancelCause, command.time_in_force), "", events)
 
@@ -196,8 +196,7 @@ class Engine:
         cause: CancelCause = "mass" if command.cause == "request" else command.cause
         for start_ms in named:
             interval = area.intervals[start_ms]
-            mine = [order for order in interval.orders() if order.account is account] if account.open_orders else []
-            self.cancel_all(interval, mine, cause, command.request_id, events)
+            self.cancel_all(interval, interval.orders_of(account), cause, command.request_id, events)
         wide = [block for block in area.blocks if block.account is account and not set(named).isdisjoint(area.spanned(block))]
         self.cancel_blocks(area, wide, cause, command.request_id, events)
         refusal = guards.refuse_more(area, area.intervals[named[-1]], account) if named and not events else None
@@ -216,7 +215,7 @@ class Engine:
         for interval in intervals:
             matching.wake(self, area, interval, events)
         if area.blocks:
-            blocks.settle(self, area, events)
+            blocks.settle(self, area, intervals, events)
 
     def _admit(self, command: CustomerCommand, events: list[Event]) -> tuple[Area, Account] | None:
         """The guards that every customer's command meets first; None when the answer is given already."""

@@ -183,6 +183,12 @@ class Interval:
         """The orders of several lines of one side, by price, then arrival."""
         return [order for _, _, order in sorted((entry for line in lines for entry in line.entries), key=_place)]
 
+    def orders_of(self, account: Account) -> Iterator[Order]:
+        """One customer's, in the order in which a gate closure cancels."""
+        for direction in DIRECTIONS:
+            for side in SIDES:
+                yield from self.side(side).lines[self.area.right(account.position, direction)]
+
     def orders(self) -> Iterator[Order]:
         """In the order in which a gate closure cancels: export before import, purchases before sales; the operator's last."""
         for direction in DIRECTIONS:

@@ -203,6 +203,16 @@ def accepts(rate: int, lot: int, ask: int, bid: int) -> Any:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
+def _quantity(rate: int, sellers: int, buyers: int, lot: int, ask: int, bid: int) -> Any:
+    """What the two could trade, in watts bought. Whole lots of what a buyer wants, where its odd watts would not pay for the whole watts
+    that they take from the seller."""
+    quantity = min(buyers, (sellers << RATE_BITS) // rate)
+    if quantity < buyers or quantity % lot == 0 or accepts(rate, quantity, ask, bid):
+        return quantity
+    return quantity - quantity % lot
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _room(take: npt.NDArray[np.int32], residual: Integers) -> Any:
     room = np.int64(WATTS_MAX)
     for row in range(residual.shape[0]):
@@ -255,7 +265,7 @@ def _seller_at_rates(
         if offered == NONE or heads[OWNER, line] == barred or _is_shut(line, n, shut):
             continue
         rate = _rate(take, columns[line], residual, tight, count, lot, offered, np.int64(price))
-        if rate == 0:
+        if rate == 0 or (wanted < lot and _quantity(rate, heads[SHOWN, line], np.int64(wanted), lot, offered, np.int64(price)) == 0):
             continue
         cost = (offered * rate + (1 << RATE_BITS) - 1) >> RATE_BITS
         if best < 0 or cost < best_cost or (cost == best_cost and heads[ARRIVAL, line] < heads[ARRIVAL, best]):
@@ -263,7 +273,7 @@ def _seller_at_rates(
     if best < 0:
         out[RIGHT] = crossed(heads, 0, heads.shape[1], 1, price, barred, n, shut)
         return NOTHING
-    quantity = min(np.int64(wanted), (heads[SHOWN, best] << RATE_BITS) // best_rate)
+    quantity = _quantity(best_rate, heads[SHOWN, best], np.int64(wanted), lot, heads[PRICE, best], np.int64(price))
     _keep(residual, rows, lot, fills)
     out[RIGHT] = best
     book_at_rate(take, columns[best], residual, best_rate, quantity, lot, out)
@@ -292,7 +302,7 @@ def _buyer_at_rates(
     if best < 0:
         out[RIGHT] = crossed(heads, 0, heads.shape[1], 0, price, barred, n, shut)
         return NOTHING
-    quantity = min(heads[SHOWN, best], (np.int64(wanted) << RATE_BITS) // best_rate)
+    quantity = _quantity(best_rate, np.int64(wanted), heads[SHOWN, best], lot, np.int64(price), heads[PRICE, best])
     _keep(residual, rows, lot, fills)
     out[RIGHT] = best
     book_at_rate(columns[best], columns[seller], residual, best_rate, quantity, lot, out)

@@ -97,6 +97,11 @@ class Scene:
         """Whether a lot's bid pays for the whole watts that it takes."""
         return ask_mct * ceil_div(self.lot * rate, ONE) <= bid_mct * self.lot
 
+    def affordable(self, buyer_w: int, seller_w: int, rate: int, ask_mct: int, bid_mct: int) -> int:
+        """What the buyer may have: whole lots, where all its watts are there and do not pay for the whole watts that they take."""
+        is_whole, is_paid = seller_w * ONE // rate >= buyer_w, ask_mct * ceil_div(buyer_w * rate, ONE) <= bid_mct * buyer_w
+        return buyer_w // self.lot * self.lot if is_whole and not is_paid else buyer_w
+
     def pair(self, buyer: int, seller: int, buyer_w: int, seller_w: int, rate: int) -> tuple[int, int]:
         """(watts received, watts given) at a rate."""
         q, is_limited = min(buyer_w, seller_w * ONE // rate), False
@@ -115,13 +120,13 @@ class Scene:
         rate = self.rate(buyer.right, seller.right)
         if rate is None or self.is_own(taker, maker.order):
             return None
+        prices = (seller.price_mct, price_mct) if taker.side == "buy" else (price_mct, buyer.price_mct)
+        is_accepted = self.accepts(rate, *prices)
         if taker.side == "buy":
-            is_accepted = self.accepts(rate, seller.price_mct, price_mct)
             rank, watts = ceil_div(seller.price_mct * rate, ONE), (open_w, maker.shown_w)
         else:
-            is_accepted = self.accepts(rate, price_mct, buyer.price_mct)
             rank, watts = -(buyer.price_mct * ONE // rate), (maker.shown_w, open_w)
-        q, g = self.pair(buyer.right, seller.right, *watts, rate)
+        q, g = self.pair(buyer.right, seller.right, self.affordable(*watts, rate, *prices), watts[1], rate)
         return ((rank, maker.arrival), q, g) if is_accepted and q >= 1 else None
 
     # the walk

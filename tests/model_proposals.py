@@ -36,7 +36,10 @@ def deal(area: Area, interval: Interval, changes: Sequence[Change], incoming: Or
     for rights in classes(area, interval):
         asked = [change.change_w for change in changes if change.right in rights]
         for side, watts in (("buy", sum(w for w in asked if w > 0)), ("sell", -sum(w for w in asked if w < 0))):
+            buyers = [order.owner for order, part in dealt.items() if part and order.right in rights]
             for order in standing(interval, rights, side, incoming):
+                if order.owner in buyers and area.settings.self_trade != "allow":
+                    continue
                 dealt[order] = min(watts, order.open_w)
                 watts -= dealt[order]
             if watts:

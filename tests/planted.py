@@ -101,7 +101,8 @@ FAULTS = (
           "interval.last_price_mct.get(direction, ceiling_mct)"),
     Fault("compensation is not booked on the operator", "ledger", "        self.cash_mct[-1] -= cash_mct\n", ""),
     Fault("new rows wake nobody", "rebase", "    interval.mark_all()\n", ""),
-    Fault("a suspended customer's block orders stay", "control", "[order for order in area.blocks if order.account in gone]", "[]"),
+    Fault("a suspended customer's block orders stay", "control",
+          "[order for order in area.blocks if account in (None, order.account)]", "[]"),
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from exchange.commands import (
     Cancel,
     CloseGate,
     Command,
+    EnterPhase,
     InstallRows,
     MassCancel,
     OpenArea,
@@ -24,7 +26,7 @@ from exchange.commands import (
     Withhold,
 )
 from exchange.engine import Engine
-from exchange.events import Accepted, Cancelled, MassCancelled, Refused, Rejected, Repeated, Replaced, Shown, Traded
+from exchange.events import Accepted, Cancelled, Event, MassCancelled, Refused, Rejected, Repeated, Replaced, Shown, Traded
 from exchange.proposer import Proposer
 from exchange.snapshot import dump, load
 from gateway.marketdata import MarketData
@@ -37,11 +39,12 @@ LENGTH = 900_000
 HELD = 5_000
 
 
-def market(settings: MarketSettings, coefficient: int = 1, held_w: int = HELD) -> Engine:
-    """Three intervals; the one row is full, and everybody's export takes as much of it."""
+def market(settings: MarketSettings, coefficient: int | Sequence[int] = 1, held_w: int = HELD) -> Engine:
+    """Three intervals; the one row is full, and everybody's export takes (as much) of it."""
     engine, n = Engine(), len(NAMES)
-    columns = np.array([[coefficient]] * n + [[0]] * n, dtype=np.int32)
-    rows = Polytope(columns, held_w * coefficient * n, [RowLabel("thermal", "feeder", "abc")])
+    takes = [coefficient] * n if isinstance(coefficient, int) else list(coefficient)
+    columns = np.array([[take] for take in takes + [0] * n], dtype=np.int32)
+    rows = Polytope(columns, held_w * sum(takes), [RowLabel("thermal", "feeder", "abc")])
     terms = tuple(CustomerTerms(name, 20_000, 20_000, 0, 0) for name in NAMES)
     intervals = [OpenInterval("lv", LENGTH * number, rows.content_hash, (held_w,) * n, (held_w,) * n) for number in (1, 2, 3)]
     opening: list[Command] = [OpenArea("lv", settings, terms), InstallRows("lv", rows.to_bytes()), *intervals]
@@ -50,8 +53,8 @@ def market(settings: MarketSettings, coefficient: int = 1, held_w: int = HELD) -
     return engine
 
 
-def place(who: str, side: str, watts: int, price: int, interval: int = 1, **more: Any) -> Place:
-    return Place("lv", who, f"{who}-{interval}", LENGTH * interval, "export", side, watts, price, **more)  # type: ignore[arg-type]
+def place(who: str, side: str, watts: int, price: int, interval: int = 1, request: str = "", **more: Any) -> Place:
+    return Place("lv", who, f"{who}-{interval}{request}", LENGTH * interval, "export", side, watts, price, **more)  # type: ignore[arg-type]
 
 
 def refused(engine: Engine, command: Command) -> str:
@@ -95,6 +98,64 @@ def test_who_is_met_by_an_order_that_is_taken_back_is_found_by_the_next() -> Non
         assert [type(event) for event in engine.apply(tried)] == [Accepted, Cancelled]
         engine.check()
     assert [type(event) for event in engine.apply(place("dan", "buy", 10, 1_000))] == [Accepted, Traded]
+
+
+# --- money --------------------------------------------------------------------------------------------------------
+
+
+def legs(events: list[Event]) -> list[tuple[str, int, int]]:
+    """(whose order, watts, cash) of what was traded."""
+    return [(leg.customer, leg.change_w, leg.cash_mct) for event in events if isinstance(event, Traded) for leg in event.legs]
+
+
+def test_nobody_gives_two_watts_for_the_price_of_one() -> None:
+    """Ben's ten watts leave cat one short of a lot; for that one ann would have to give two, and cat's bid pays for one."""
+    engine = market(MarketSettings(matching="exchange_rate"), (9_990, 9_500, 10_000, 0, 0))
+    engine.apply(place("ann", "sell", 2_000, 10_000))
+    engine.apply(place("ben", "sell", 10, 9_000))
+    told = engine.apply(place("cat", "buy", 10, 11_100))
+    assert legs(told) == [("cat", 9, -22), ("ben", -10, 22)]
+    assert [(event.quantity_w, event.cause) for event in told if isinstance(event, Cancelled)] == [(1, "remainder")]
+    engine.check()
+
+
+def test_odd_watts_that_do_not_pay_are_left_and_whole_lots_are_had() -> None:
+    """Fifteen watts would take seventeen of ann's, and cat bids for sixteen and a half; for ten she gives eleven, as bid."""
+    engine = market(MarketSettings(matching="exchange_rate"), (1_000, 545, 1_090, 0, 0))
+    engine.apply(place("ann", "sell", 2_000, 10_000))
+    engine.apply(place("ben", "sell", 10, 100))
+    told = engine.apply(place("cat", "buy", 20, 11_000))
+    assert [(who, watts) for who, watts, _ in legs(told)] == [("cat", 5), ("ben", -10), ("cat", 10), ("ann", -11)]
+    assert [(event.quantity_w, event.cause) for event in told if isinstance(event, Cancelled)] == [(5, "remainder")]
+    engine.check()
+
+
+def test_a_proposal_does_not_sell_to_a_customer_what_is_its_own() -> None:
+    """Ann bids and offers, ben offers: her watts come from him, though her own offer is cheaper."""
+    for matching in ("one_to_one", "exchange_rate"):
+        engine = market(MarketSettings(matching=matching, sweeps=True))
+        engine.apply(EnterPhase("lv", LENGTH, "auction", ""))
+        for order in (place("ann", "buy", 200, 10_000, request="b"), place("ann", "sell", 100, 5_000), place("ben", "sell", 100, 6_000)):
+            engine.apply(order)
+        uncross = Proposer().uncross(engine, "lv", LENGTH, ends_auction=True)
+        assert uncross is not None
+        assert [(who, watts) for who, watts, _ in legs(engine.apply(uncross))] == [("ann", 100), ("ben", -100)]
+        engine.check()
+
+
+def test_a_block_that_trades_pauses_all_its_intervals_before_it_wakes_anybody() -> None:
+    """It takes from ann, who relieves the row: cat can have dan's in the first interval; in the second ann's price is far from the first."""
+    engine = market(MarketSettings(pause_mct=200), (2, 1, 1, 0, 0))
+    engine.apply(place("dan", "sell", 10, 100, 2))
+    engine.apply(place("eve", "buy", 10, 100, 2))
+    engine.apply(place("cat", "buy", 100, 450))
+    for order in (place("dan", "sell", 100, 420), place("ann", "sell", 100, 600), place("ann", "sell", 100, 600, 2)):
+        assert not any(isinstance(event, Traded) for event in engine.apply(order))
+    told = engine.apply(place("ben", "buy", 100, 700, intervals=2))
+    assert [event.kind if isinstance(event, Traded) else type(event).__name__ for event in told] == [
+        "Accepted", "block", "block", "PhaseEntered", "pair",
+    ]  # fmt: skip
+    engine.check()
 
 
 # --- extremes -----------------------------------------------------------------------------------------------------
