@@ -144,7 +144,7 @@ def test_a_proposal_does_not_sell_to_a_customer_what_is_its_own() -> None:
 
 
 def test_a_block_that_trades_pauses_all_its_intervals_before_it_wakes_anybody() -> None:
-    """It takes from ann, who relieves the row: cat can have dan's in the first interval; in the second ann's price is far from the first."""
+    """It takes from ann, who relieves the row, so cat can have dan's in the first interval; in the second ann's price is far off."""
     engine = market(MarketSettings(pause_mct=200), (2, 1, 1, 0, 0))
     engine.apply(place("dan", "sell", 10, 100, 2))
     engine.apply(place("eve", "buy", 10, 100, 2))
