@@ -73,5 +73,6 @@ def _ruler(axes: Axes) -> None:
     """What grows like the customers, from the lower left corner."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    for start in (low, 30 * low, 900 * low):
-        axes.plot(RANGE, [start, start * RANGE[1] / RANGE[0]], color=GREY, linewidth=0.6, linestyle=(0, (2, 4)), zorder=0)
+    for start, label in ((low, "slope 1"), (30 * low, None), (900 * low, None)):
+        ends = [start, start * RANGE[1] / RANGE[0]]
+        axes.plot(RANGE, ends, color=GREY, linewidth=0.6, linestyle=(0, (2, 4)), zorder=0, label=label)

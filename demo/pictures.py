@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
@@ -21,6 +22,11 @@ BLUE, ORANGE, VERMILION, GREEN, PURPLE = "#0072B2", "#E69F00", "#D55E00", "#009E
 GREY, LIGHT, INK = "#9AA3AB", "#DDE2E6", "#22282D"
 DIRECTIONS = ("export", "import")
 MINUTE_MS = 60_000
+CHANGES: dict[str, dict[str, Any]] = {
+    "allocated and kept": {"color": GREY},
+    "bought": {"color": BLUE},
+    "sold": {"facecolor": "#FBEBC8", "edgecolor": ORANGE, "hatch": "////", "linewidth": 0.6},
+}
 LOADINGS = (0.25, 0.5, 1.0)
 HOMES_NAMED_MAX = 90  # more names than that do not fit along an axis
 STYLE = {
@@ -106,7 +112,10 @@ def draw_envelopes(path: Path, homes: Sequence[HomeEnvelope], shown_ms: Mapping[
             axes.set_title(f"{shown}: {bought:.1f} kW bought, {sold:.1f} kW sold")
             axes.set_ylabel(f"{direction} limit, kW")
         lower.invert_yaxis()
-        lower.set_xticks(places, _short([home.customer for home in homes]), fontsize=7 if len(homes) <= HOMES_NAMED_MAX else 0)
+        if len(homes) <= HOMES_NAMED_MAX:
+            lower.set_xticks(places, _short([home.customer for home in homes]), fontsize=7)
+        else:
+            lower.set_xticks([])
         lower.set_xlim(min(places) - 1, max(places) + 1)
         for phase in dict.fromkeys(home.phase for home in homes):
             mine = [place for place, home in zip(places, homes, strict=True) if home.phase == phase]
@@ -114,8 +123,7 @@ def draw_envelopes(path: Path, homes: Sequence[HomeEnvelope], shown_ms: Mapping[
                 f"phase {phase}: homes from near to far", ((mine[0] + mine[-1]) / 2, 0), xycoords=lower.get_xaxis_transform(),
                 xytext=(0, -26), textcoords="offset points", ha="center",
             )  # fmt: skip
-        handles, labels = upper.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper right", ncols=4, bbox_to_anchor=(0.99, 0.985))
+        _key_of_changes(figure)
 
 
 def _short(names: Sequence[str]) -> list[str]:
@@ -137,12 +145,16 @@ def _change_bars(axes: Axes, places: Sequence[float], before: Sequence[float], a
     bars = list(zip(places, before, after, strict=True))
     bought = [(place, old, new - old) for place, old, new in bars if new > old]
     sold = [(place, new, old - new) for place, old, new in bars if new < old]
-    axes.bar(places, [min(old, new) for _, old, new in bars], width=0.82, color=GREY, label="allocated and kept")
-    for moved, name, look in (
-        (bought, "bought", {"color": BLUE}),
-        (sold, "sold", {"facecolor": "#FBEBC8", "edgecolor": ORANGE, "hatch": "////", "linewidth": 0.6}),
-    ):
-        axes.bar([bar[0] for bar in moved], [bar[2] for bar in moved], bottom=[bar[1] for bar in moved], width=0.82, label=name, **look)
+    axes.bar(places, [min(old, new) for _, old, new in bars], width=0.82, **CHANGES["allocated and kept"])
+    for moved, name in ((bought, "bought"), (sold, "sold")):
+        axes.bar([bar[0] for bar in moved], [bar[2] for bar in moved], bottom=[bar[1] for bar in moved], width=0.82, **CHANGES[name])
+
+
+def _key_of_changes(figure: Figure) -> None:
+    """All three, also where nothing was bought or sold."""
+    from matplotlib.patches import Patch
+
+    figure.legend(handles=[Patch(label=name, **look) for name, look in CHANGES.items()], loc="upper right", ncols=3)
 
 
 def draw_feeder(path: Path, feeder: Feeder, caption: str) -> None:
@@ -208,6 +220,12 @@ def _feeder_panel(axes: Axes, feeder: Feeder, phase: int, reach: float, phases: 
     return lines
 
 
+def say_none(axis: Axis, words: str = "none") -> None:
+    """A panel with nothing to measure along this axis says so, and has no scale."""
+    axis.set_ticks([])
+    axis.axes.text(0.5, 0.5, words, transform=axis.axes.transAxes, ha="center", va="center", fontsize=12)
+
+
 def label_times(axes: Axes, intervals_ms: Sequence[int], most: int) -> None:
     """Intervals along the axis, about `most` of them with their time."""
     every = max(1, len(intervals_ms) // most)
@@ -229,6 +247,8 @@ def draw_energy(
             axes.set_xlabel("delivery interval, UTC")
             label_times(axes, intervals_ms, 5)
             axes.set_ylim(bottom=0)
+            if not any((*without, *with_market)):
+                say_none(axes.yaxis)
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles[::-1], labels[::-1], loc="upper right", ncols=2, bbox_to_anchor=(0.99, 0.985))
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from demo.pictures import BLUE, DIRECTIONS, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, figure_file, label_times
+from demo.pictures import BLUE, DIRECTIONS, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, figure_file, label_times, say_none
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,9 +60,11 @@ def _price_panel(axes: Axes, trades: Sequence[TradePoint], intervals_ms: Sequenc
     for watts, name in BUBBLES_W.items():
         axes.scatter([], [], s=_bubble(watts), color=GREY, linewidths=0, label=name)
     dearest = f"; ▲ {len(above)} above the scale, up to {max(above) / 1000:.1f} ct" if above else ""
-    axes.set_title(f"{direction.capitalize()}: {len(paid)} purchases{dearest}")
+    axes.set_title(f"{direction.capitalize()}: {len(paid)} purchase{'s' * (len(paid) != 1)}{dearest}")
     axes.set_ylabel("price, cent per kWh of envelope")
     axes.set_ylim(0, 1.06 * highest_mct / 1000 if above else None)
+    if not paid:
+        say_none(axes.yaxis)
 
 
 def _scale(prices_mct: Sequence[int]) -> tuple[int, list[int]]:
@@ -117,5 +119,7 @@ def _quantity_panel(
         axes.bar([place + shift for place in places], height, width=0.38, bottom=bottom, color=colour, label=label)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.015, 0.97), ncols=3, handlelength=1, handletextpad=0.5, columnspacing=1.4, fontsize=9)
     axes.set_ylabel("kW")
+    if not any((*paid, *free, *blocked)):
+        say_none(axes.yaxis)
     label_times(axes, intervals_ms, 8)
     axes.set_xlabel("delivery interval, UTC; within it, in the order of trading")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.page import embedded, whole_page
-from demo.pictures import BLUE, GREEN, GREY, ORANGE, VERMILION, figure_file
+from demo.pictures import BLUE, GREEN, GREY, ORANGE, VERMILION, figure_file, say_none
 from replay.outcome import Outcome, as_builtins
 from replay.show import figures, notes
 from replay.tabular import OutputError
@@ -77,8 +77,7 @@ def _panel(axes: Axes, title: str, names: Sequence[str], bars: Sequence[Bars], i
     axes.set_title(title)
     axes.locator_params(axis="x", nbins=6)
     if not any(value for _, _, values in bars for value in values):
-        axes.set_xticks([])
-        axes.text(0.5, 0.5, "none in any variant", transform=axes.transAxes, ha="center", va="center", fontsize=12)
+        say_none(axes.xaxis, "none in any variant")
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
 
