@@ -12,12 +12,8 @@ import errno
 import os
 import sys
 from functools import partial
-from importlib.metadata import version
 
-from compare import cli as commands_compare
-from gateway import commands_csip, commands_hand, commands_market, commands_network, commands_reconfigure, commands_refresh
 from gateway.arguments import BAD_INPUT, INTERRUPTED, NO, OK, SURROUNDINGS, UsageError, command
-from replay import cli as commands_replay
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,6 +61,7 @@ def _drop_output() -> None:
 
 def _expected_failures() -> dict[type[Exception], int]:
     """Failures that have a message for people, the narrower kind first. Anything else is our bug and keeps its trace."""
+    from compare import cli as commands_compare
     from demo.run import FleetError
     from envelopes.allocate import InsecureFloorsError
     from envelopes.refresh import InsecureAllocationError
@@ -73,6 +70,7 @@ def _expected_failures() -> dict[type[Exception], int]:
     from gateway.broker import BrokerError
     from gateway.host import RefusedError
     from gateway.link import LinkError
+    from replay import cli as commands_replay
     from riskcheck.linearise import Insecure
 
     return {
@@ -90,6 +88,13 @@ def _bench(given: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """What the commands need is imported here, where ctrl-C has an answer, and not with this file."""
+    from importlib.metadata import version
+
+    from compare import cli as commands_compare
+    from gateway import commands_csip, commands_hand, commands_market, commands_network, commands_reconfigure, commands_refresh
+    from replay import cli as commands_replay
+
     parser = argparse.ArgumentParser(prog="limex", description=LIMEX_TEXT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"limex {version('limex')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

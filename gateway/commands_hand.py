@@ -66,14 +66,15 @@ def order_of(arguments: argparse.Namespace) -> wire.AnyOrder:
 def _tell(outcome: wire.AnyOutcome) -> None:
     from gateway import wire
     from gateway.show import happened_line
+    from replay.tape import printable
 
     if isinstance(outcome, wire.Refusal):
-        print(f"limex: refused: {outcome.reason}: {outcome.detail}", file=sys.stderr)
+        print(f"limex: refused: {outcome.reason}: {printable(outcome.detail)}", file=sys.stderr)
         return
     for happened in outcome.happened:
         print(happened_line(happened))
         if "note" in happened.facts:
-            print(f"note: {happened.facts['note']}", file=sys.stderr)
+            print(f"note: {printable(str(happened.facts['note']))}", file=sys.stderr)
     counted = [(outcome.orders_cancelled, "orders cancelled"), (outcome.trades, "trades")]
     told = ", ".join(f"{count} {what}" for count, what in counted if count)
     print(f"in force and in the journal at {outcome.sequence} (order {outcome.id}){': ' + told if told else ''}")

@@ -38,6 +38,7 @@ from gateway.recourse import Desk
 from gateway.refreshed import Refreshed
 from gateway.show import working
 from gateway.worker import Worker, WorkerEndedError, WorkerError
+from replay.tape import printable
 from riskcheck.levers import levers_of
 from riskcheck.network import Network, load
 
@@ -151,9 +152,9 @@ async def _change(host: Host, source: str) -> None:
 async def _resume(host: Host) -> None:
     reasons = await host.resume()
     if reasons:
-        _say("; ".join(f"resumed what was halted by {reason}" for reason in reasons))
+        _say("; ".join(f"resumed what was halted by {printable(reason)}" for reason in reasons))
         return
-    standing = [reason for (area, *_), reason in host.engine.halts.items() if area in (None, host.plan.area)]
+    standing = [printable(reason) for (area, *_), reason in host.engine.halts.items() if area in (None, host.plan.area)]
     stands = f"; what stands: {'; '.join(standing)}" if standing else ""
     _say(f"no halt of this area is the operator's to end{stands}")
 

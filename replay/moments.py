@@ -60,7 +60,8 @@ def _time_ms(moment: str) -> int:
     try:
         return interval(moment.removeprefix(MARKET))
     except (argparse.ArgumentTypeError, ValueError) as error:
-        raise UsageError(f"a moment is a batch number, a time like 2026-04-27T14:05:00 or {MARKET}TIME, not {moment!r}") from error
+        right = f"a batch number or a time like 2026-04-27T14:05:00, market time as {MARKET}2026-04-27T14:05:00"
+        raise UsageError(f"a moment is {right}; not {moment[:80]!r}") from error
 
 
 def _spans(taken: Iterable[Stamp]) -> str:

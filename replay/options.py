@@ -68,9 +68,10 @@ def settle_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("journal", type=Path, metavar="JOURNAL")
     parser.add_argument("--csv", type=file_out, metavar="FILE", help="a row per customer and interval")
     parser.add_argument("--parquet", type=_parquet, metavar="FILE", help="the same; its name ends in .parquet")
-    parser.add_argument("--customer", help="show one customer, interval by interval")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--customer", help="show one customer, interval by interval")
     parser.add_argument("--until", metavar="MOMENT", help=f"as it stood after it: {MOMENT_HELP}")
-    parser.add_argument("--json", action="store_true", help="every row as JSON on stdout")
+    shape.add_argument("--json", action="store_true", help="every row as JSON on stdout")
 
 
 def whatif_options(parser: argparse.ArgumentParser) -> None:

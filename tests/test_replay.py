@@ -108,6 +108,8 @@ def test_options_that_mean_nothing_together_are_refused(journal: Path) -> None:
     for options in (["--network", "cigre-lv"], ["--skip-bad"], ["--interval-minutes", 5], ["--close-lead-minutes", 1]):
         with pytest.raises(UsageError, match=f"{options[0]}: of an order log"):
             limex("whatif", journal, *options)
+    with pytest.raises(SystemExit):
+        limex("settle", journal, "--customer", "alice", "--json")
 
 
 def test_the_tape_tells_the_day(tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_a_moment_is_a_batch_or_a_time(journal: Path, capsys: pytest.CaptureFixt
     first, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert (first["batch"], last["batch"]) == (3, 6)
     for wrong in ("noon", "-1", "\u00b2", "market:", 5000 * "9"):
-        with pytest.raises(UsageError, match="a moment is a batch number, a time"):
+        with pytest.raises(UsageError, match="a moment is a batch number or a time"):
             limex("replay", journal, "--at", wrong)
     with pytest.raises(UsageError, match="batches are counted from 1"):
         limex("replay", journal, "--until", 0)
