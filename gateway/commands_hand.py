@@ -88,6 +88,7 @@ def run_view(arguments: argparse.Namespace) -> int:
     from gateway.message import Message
     from gateway.once import ask
     from gateway.show import view_table
+    from replay.tape import printable
 
     account = reader_account(arguments.broker, arguments.area, arguments.credentials, arguments.home)
     request = wire.View(v=1, id=f"view-{secrets.token_hex(6)}", interval_ms=arguments.interval, direction=arguments.direction)
@@ -103,7 +104,8 @@ def run_view(arguments: argparse.Namespace) -> int:
     elif isinstance(report, wire.ViewReport):
         view_table(arguments.home, report)
     else:
-        print(f"limex: refused: {getattr(report, 'reason', type(report).__name__)}: {getattr(report, 'detail', '')}", file=sys.stderr)
+        told = f"{getattr(report, 'reason', type(report).__name__)}: {getattr(report, 'detail', '')}"
+        print(f"limex: refused: {printable(told)}", file=sys.stderr)
     return OK if isinstance(report, wire.ViewReport) else NO
 
 

@@ -16,6 +16,8 @@ from exchange.journal import JournalError
 from exchange.recovery import ReplayMismatchError
 from exchange.snapshot import dump
 from gateway.arguments import UsageError
+from gateway.show import happened_line
+from gateway.wire import Happened
 from replay import cli, tape
 from replay.moments import batch_of, stamps
 from replay.orderlog import BadLogError
@@ -138,7 +140,9 @@ def test_what_comes_from_outside_forges_no_line_of_the_tape(tmp_path: Path) -> N
     _, released = decide(tmp_path / "j.sqlite", [*opening(), Halt("lv", None, forged)])
     told = [line for batch in released for line in tape.lines(batch)]
     assert len(told) == sum(len(events) for batch in released for events in batch.events)
-    assert told[-1].endswith(r"HALTED lv, all intervals: storm\n2026-04-27 HALTED lv\x1b[2J\u202e")
+    escaped = r"storm\n2026-04-27 HALTED lv\x1b[2J\u202e"
+    assert told[-1].endswith(f"HALTED lv, all intervals: {escaped}")
+    assert happened_line(Happened("halted", {"area": "lv", "reason": forged})) == f"halted: area lv, reason {escaped}"
 
 
 def test_what_is_not_a_journal_is_named(tmp_path: Path) -> None:
