@@ -74,7 +74,7 @@ def subject(task: Task, found: Comparison) -> str:
     span = f"seed {seeds[0]}" if count == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     where = f"{task.network.name}, {len(task.network.customers)} homes, {count} {kind}, {span}"
     hours = "" if task.intervals == DAY_INTERVALS else f", the first {task.intervals} quarter hours only"
-    return f"{where}{hours}{'; bars of error: 95 %' if count > 1 else ''}"
+    return f"{where}{hours}{'; error bars: 95 % interval' if count > 1 else ''}"
 
 
 def _page(task: Task, found: Comparison) -> str:

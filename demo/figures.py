@@ -25,6 +25,7 @@ from exchange.events import (
     Cancelled,
     Event,
     GateClosed,
+    Halted,
     IntervalOpened,
     Leg,
     PhaseEntered,
@@ -76,7 +77,7 @@ class Auction:
 
 @dataclass
 class Operator:
-    """What the operator's own orders for headroom came to, and the moves of intervals that it ordered, in words."""
+    """What the operator's own orders for headroom came to, and what it ordered of intervals, in words and in order."""
 
     withheld: list[Withheld] = field(default_factory=list)
     sold_w: int = 0
@@ -251,6 +252,8 @@ class _Fold:
                 operator.released_w += event.released_w
             case PhaseEntered() if event.phase == "frozen" or (event.phase == "auction" and event.interval_ms not in self.collecting):
                 operator.moves.append(f"{event.phase}: {event.reason}")
+            case Halted():
+                operator.moves.append(f"halted: {event.reason}")
             case Resumed():
                 operator.moves.append(f"resumed: {event.reason}")
             case GateClosed():

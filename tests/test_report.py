@@ -17,12 +17,14 @@ from exchange.events import (
     Blocked,
     Cancelled,
     Event,
+    Halted,
     IntervalOpened,
     Leg,
     PhaseEntered,
     Raised,
     Rejected,
     Replaced,
+    Resumed,
     Settled,
     Traded,
     Uncrossed,
@@ -186,6 +188,12 @@ def test_the_operators_headroom_is_in_no_customers_book():
     market = figures.fold([*EVENTS[:4], withheld, Traded(6, "lv", T0, legs)], LENGTH_MS)
     assert (market.operator.sold_w, market.operator.earned_mct, market.problems) == (300, 150, [])
     assert market.holding[T0, "export"] == {"ann": 2_200, "ben": 2_000, "cem": 2_000}
+
+
+def test_the_operators_hand_is_told_from_the_halt_on():
+    hand = [Halted(2, "lv", T0, "a fuse is looked at", None), Resumed(3, "lv", T0, "the fuse is sound", None)]
+    market = figures.fold([opened(1, T0), *hand], LENGTH_MS)
+    assert market.operator.moves == ["halted: a fuse is looked at", "resumed: the fuse is sound"]
 
 
 def test_a_raise_is_held_and_counted():
