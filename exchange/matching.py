@@ -276,16 +276,23 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
     done = walk(area, interval, taker, shut, undo)
     if done is NOTHING_CROSSED and not is_now:
         return interval.rest(taker, arrival)
-    traded = wanted - taker.open_w
     if undo is not None and taker.open_w:
-        _tell_blocked(area, interval, taker, done.crossed, wanted, traded, base, events, alone=True)
+        _tell_blocked(area, interval, taker, done.crossed, wanted, wanted - taker.open_w, base, events, alone=True)
         undo.take_back()
         taker.open_w = wanted
         return end(interval, taker, "self_trade" if done.met_own else "fok", base, events)
+    return _conclude(area, interval, taker, done, wanted, is_now, base, events)
+
+
+def _conclude(
+    area: Area, interval: Interval, taker: Order, done: Walk, wanted_w: int, is_now: bool, base: int, events: list[Event]
+) -> None:  # fmt: skip
+    """Books what a walk did for an order that wanted so much and stands in no line (any more), and says what becomes of the rest."""
+    traded, arrival = wanted_w - taker.open_w, taker.arrival or None
     book_walk(area, interval, taker, done, base, events)
     taker.shown_w = 0 if done.fills else taker.shown_w
     if taker.open_w and done.crossed >= 0:
-        _tell_blocked(area, interval, taker, done.crossed, wanted, traded, base, events)
+        _tell_blocked(area, interval, taker, done.crossed, wanted_w, traded, base, events)
     if 0 < taker.open_w < area.settings.lot_w:
         end(interval, taker, "remainder", base, events)
     elif taker.open_w and done.met_own:
@@ -300,7 +307,6 @@ def meet(engine: Engine, area: Area, interval: Interval, taker: Order, time_in_f
         interval.freed(interval.before)
     if area.settings.pause_mct and any(fill.maker is not None for fill in done.fills):
         pause(area, interval, base, events)
-    return None
 
 
 def end(interval: Interval, order: Order, cause: CancelCause, base: int, events: list[Event]) -> None:
@@ -327,10 +333,14 @@ def wake(engine: Engine, area: Area, interval: Interval, events: list[Event]) ->
             interval.is_marked = False
             return
         order = interval.buys.lines[right].first
-        shown_w = order.shown_w
-        interval.take_out(order)
-        order.shown_w = shown_w
-        meet(engine, area, interval, order, "gate", events)
+        wanted, done = order.open_w, walk(area, interval, order, shut)
+        if done.fills or done.met_own:
+            shown_w = order.shown_w
+            interval.take_out(order)
+            order.shown_w = shown_w
+            _conclude(area, interval, order, done, wanted, False, engine.sequence, events)
+        elif done.crossed >= 0:
+            _tell_blocked(area, interval, order, done.crossed, wanted, 0, engine.sequence, events)
         if not order.is_live:
             interval.marks[right] = 1  # the next in its line
             interval.is_marked = True

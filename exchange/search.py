@@ -296,6 +296,8 @@ def _buyer_at_rates(
         rate = _rate(columns[line], columns[seller], residual, possibly, count, lot, np.int64(price), bid)
         if rate == 0 or np.int64(wanted) << RATE_BITS < rate:
             continue
+        if wanted < lot and not accepts(rate, min(heads[SHOWN, line], (np.int64(wanted) << RATE_BITS) // rate), price, bid):
+            continue
         value = (bid << RATE_BITS) // rate
         if best < 0 or value > best_value or (value == best_value and heads[ARRIVAL, line] < heads[ARRIVAL, best]):
             best, best_value, best_rate = line, value, rate

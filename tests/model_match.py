@@ -95,12 +95,16 @@ class Scene:
 
     def accepts(self, rate: int, ask_mct: int, bid_mct: int) -> bool:
         """Whether a lot's bid pays for the whole watts that it takes."""
-        return ask_mct * ceil_div(self.lot * rate, ONE) <= bid_mct * self.lot
+        return self.pays(self.lot, rate, ask_mct, bid_mct)
+
+    @staticmethod
+    def pays(watts: int, rate: int, ask_mct: int, bid_mct: int) -> bool:
+        return ask_mct * ceil_div(watts * rate, ONE) <= bid_mct * watts
 
     def affordable(self, buyer_w: int, seller_w: int, rate: int, ask_mct: int, bid_mct: int) -> int:
         """What the buyer may have: whole lots, where all its watts are there and do not pay for the whole watts that they take."""
-        is_whole, is_paid = seller_w * ONE // rate >= buyer_w, ask_mct * ceil_div(buyer_w * rate, ONE) <= bid_mct * buyer_w
-        return buyer_w // self.lot * self.lot if is_whole and not is_paid else buyer_w
+        is_whole = seller_w * ONE // rate >= buyer_w
+        return buyer_w // self.lot * self.lot if is_whole and not self.pays(buyer_w, rate, ask_mct, bid_mct) else buyer_w
 
     def pair(self, buyer: int, seller: int, buyer_w: int, seller_w: int, rate: int) -> tuple[int, int]:
         """(watts received, watts given) at a rate."""
@@ -126,6 +130,8 @@ class Scene:
             rank, watts = ceil_div(seller.price_mct * rate, ONE), (open_w, maker.shown_w)
         else:
             rank, watts = -(buyer.price_mct * ONE // rate), (maker.shown_w, open_w)
+        if taker.side == "sell" and open_w < self.lot:
+            is_accepted = is_accepted and self.pays(min(watts[0], open_w * ONE // rate), rate, *prices)
         q, g = self.pair(buyer.right, seller.right, self.affordable(*watts, rate, *prices), watts[1], rate)
         return ((rank, maker.arrival), q, g) if is_accepted and q >= 1 else None
 

@@ -130,6 +130,17 @@ def test_odd_watts_that_do_not_pay_are_left_and_whole_lots_are_had() -> None:
     engine.check()
 
 
+def test_a_sale_gives_no_two_watts_for_the_price_of_one_either() -> None:
+    """Ben takes eighteen of her twenty; what is left makes one watt of cat's, who bids for one, and would take two."""
+    engine = market(MarketSettings(matching="exchange_rate"), (10_000, 17_000, 10_001, 0, 0))
+    engine.apply(place("ben", "buy", 10, 20_000))
+    engine.apply(place("cat", "buy", 100, 11_000))
+    told = engine.apply(place("ann", "sell", 20, 10_000))
+    assert [(who, watts) for who, watts, _ in legs(told)] == [("ann", -18), ("ben", 10)]
+    assert [(event.quantity_w, event.cause) for event in told if isinstance(event, Cancelled)] == [(2, "remainder")]
+    engine.check()
+
+
 def test_a_proposal_does_not_sell_to_a_customer_what_is_its_own() -> None:
     """Ann bids and offers, ben offers: her watts come from him, though her own offer is cheaper."""
     for matching in ("one_to_one", "exchange_rate"):
