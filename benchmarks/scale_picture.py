@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.scale import Found, slope
-from demo.pictures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, bare_file
+from demo.pictures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, bare_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from benchmarks.scale_steps import Point
 
-PURPLE, SKY = "#CC79A7", "#56B4E9"
+SKY = "#56B4E9"
 SHOWN = {
     "programs": ("one interval, HiGHS", VERMILION, "s"),
     "allocation": ("one interval, limex", BLUE, "o"),

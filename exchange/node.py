@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from exchange import proposals, proposer, search
+from exchange.bounds import MarketSettings
 from exchange.codec import encode_command
 from exchange.commands import AmendSettings, Command, OpenArea, Place, RetireInterval, Uncross
 from exchange.engine import Engine
@@ -50,6 +51,10 @@ SNAPSHOT_PATIENCE = 4  # a snapshot waits for an interval to be retired, when th
 
 def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _asks_solver(settings: MarketSettings) -> bool:
+    return bool(settings.sweeps or settings.call_auctions or settings.pause_mct)
 
 
 class _Writing(NamedTuple):
@@ -81,7 +86,7 @@ class Node:
         self.proposer = Proposer()
         self.number, self.digest = recovery.number, recovery.digest
         self._decided = recovery.number, recovery.digest
-        if any(area.settings.sweeps for area in self.engine.areas.values()):
+        if any(_asks_solver(area.settings) for area in self.engine.areas.values()):
             proposer.warm()
         self._unnoted = recovery.unnoted
         self._commands = self.journal.counts()[1]
@@ -205,18 +210,19 @@ class Node:
         return batch
 
     def _proposed(self, command: Command) -> Command:
-        """The command itself, or an order with its joint fills. A market that will have sweeps gets its solver ready before orders come."""
+        """The command itself, or an order with its joint fills. A market that will ask the solver gets it ready before orders come."""
         if isinstance(command, Place):
             return self.proposer.propose(self.engine, command) or command
-        if isinstance(command, OpenArea | AmendSettings) and command.settings.sweeps:
+        if isinstance(command, OpenArea | AmendSettings) and _asks_solver(command.settings):
             proposer.warm()
         return command
 
     def _uncrossings(self, events: Sequence[tuple[Event, ...]]) -> Iterator[Uncross]:
         """One for each interval that the batch touched and whose orders at rest may gain together, where the market has sweeps."""
+        touched = self._touched(events)
         if not any(area.settings.sweeps for area in self.engine.areas.values()):
             return
-        for area, interval_ms in self._touched(events):
+        for area, interval_ms in touched:
             if self.proposer.may_uncross(self.engine, area, interval_ms):
                 uncross = self.proposer.uncross(self.engine, area, interval_ms, ends_auction=False)
                 if uncross is not None:

@@ -1,6 +1,6 @@
 """The fallback broker: amqtt 0.12.1 in a process of its own, with its holes closed. Run by `gateway.broker`, not by people.
 
-What is wrong in exactly that version, and is overridden here (each has a test in `tests/test_broker.py` or `tests/test_broker_delivery.py`):
+What is wrong in exactly that version, and is overridden here (each has a test in `tests/test_broker*.py`):
  1. On connect, retained messages matching ANY client's subscription are pushed, and none is checked against access rules.
  2. A second connection with the same client id, in a clean session, leaves the first one running; in a persistent one the two
     fight over one session object. And all of it happens before the password was checked.

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from replay.tabular import OutputError as OutputError  # who writes a result raises it
 
@@ -47,6 +47,15 @@ def network(source: str) -> Network:
         signal.siginterrupt(signal.SIGINT, True)  # polars, which pandapower loads, lets waiting go on after ctrl-C
 
 
+def heed_sigterm() -> None:
+    """From now on SIGTERM ends what is being done as ctrl-C does."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 def write(path: Path, raw: bytes) -> None:
     try:
         path.write_bytes(raw + b"\n")
@@ -58,10 +67,10 @@ def file_out(text: str) -> Path:
     """A file to write, tried before the work begins; one that is there stays as it is. Raises OutputError."""
     path = Path(text)
     try:
-        is_new = not path.exists()
-        path.open("ab").close()
-        if is_new:
-            path.unlink()
+        if path.exists():
+            path.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=path.resolve().parent).close()
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
     return path

@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import arguments as given
-from gateway.arguments import NO, OK, UsageError
+from gateway.arguments import NO, OK, UsageError, heed_sigterm
 
 if TYPE_CHECKING:
     from envelopes.forecasts import AreaSource, Forecast, Key
@@ -58,7 +57,7 @@ def _area_summary(area: str, outcomes: Sequence[Outcome]) -> dict[str, object]:
 def run_refresh(arguments: argparse.Namespace) -> int:
     from envelopes.job import Store
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    heed_sigterm()
     store = Store(arguments.out)
     with _pool(arguments) as pool:
         while True:
@@ -67,10 +66,6 @@ def run_refresh(arguments: argparse.Namespace) -> int:
             if arguments.once:
                 return code
             time.sleep(max(due_s - time.monotonic(), 0.0))
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _attempt(arguments: argparse.Namespace, store: Store, pool: Pool) -> int:

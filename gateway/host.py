@@ -253,7 +253,8 @@ class Host:
         while True:
             for interval_ms in self._auctions_over(self._now_ms()):
                 uncross = await self.node.uncrossed(self.plan.area, interval_ms)  # None while it is halted
-                await self.submit([] if uncross is None else [uncross], at_once=True)
+                if uncross is not None and interval_ms in self._auctions_over(self._now_ms()):
+                    await self.submit([uncross], at_once=True)
             await asyncio.sleep(CLOCK_TICK_S)
 
     def _due(self, now_ms: int) -> list[Command]:

@@ -102,6 +102,7 @@ class Gateway:
         glance, took_s = self.session.glance, 0.0
         while True:
             await asyncio.sleep(max(self._tick_s, took_s / SOLVING_SHARE - took_s))
+            took_s = 0.0
             place = glance.unpriced() if self.link.is_connected else None
             if place is None or not glance.is_priced(self._node.engine, place):
                 continue
@@ -126,7 +127,7 @@ class Gateway:
         await self._leave()
 
     async def failed(self) -> None:
-        """Returns never; raises what ended the connection's or the ticks' task: a mistake of ours."""
+        """Returns never; raises what ended the connection's task, the ticks' or the solver's: a mistake of ours."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()

@@ -29,7 +29,7 @@ from exchange.node import wall_clock_ms
 from exchange.recovery import Batch
 from gateway import accounts
 from gateway.accounts import read_passwords
-from gateway.arguments import OutputError
+from gateway.arguments import OutputError, heed_sigterm
 from gateway.auditor import Auditor, AuditSettings
 from gateway.broker import Broker, start_broker
 from gateway.clock import Schedule
@@ -65,6 +65,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
 
 def serve(network: Network, settings: ServeSettings) -> None:
     """Runs until SIGINT or SIGTERM. Raises JournalError, BrokerError, LinkError, OutputError with a message for people."""
+    heed_sigterm()
     customers = [customer.id for customer in network.customers]
     passwords = read_passwords(settings.passwords)
     with (  # before the plan, which may take minutes

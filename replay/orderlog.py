@@ -130,7 +130,7 @@ def _heading(names: Sequence[str]) -> Iterator[Problem]:
         if name not in KNOWN:
             yield Problem(1, _shown(name), "no such column", f"remove it, or use one of {', '.join(sorted(KNOWN))}")
         if names.count(name) > 1:
-            yield Problem(1, name, "the column stands twice", "keep one")
+            yield Problem(1, _shown(name), "the column stands twice", "keep one")
     for name in REQUIRED:
         if name not in names:
             yield Problem(1, name, "the column is missing", f"the first line names at least {', '.join(REQUIRED)} and a price")

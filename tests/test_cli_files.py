@@ -11,7 +11,7 @@ import pytest
 
 from exchange.journal import Journal
 from gateway.accounts import claimed
-from gateway.arguments import OutputError
+from gateway.arguments import OutputError, file_out
 from gateway.cli import main
 from riskcheck.network import Network, load
 from tests.test_node import decide, opening
@@ -73,6 +73,16 @@ def test_a_folder_that_cannot_be_written_into_is_named_before_any_work(
     assert main([*command, str(tmp_path / "file" / "folder")]) == 3
     assert capsys.readouterr().err == f"limex: cannot write into {tmp_path / 'file' / 'folder'}: Not a directory\n"
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_file_is_tried_without_a_trace(tmp_path: Path) -> None:
+    """Whoever makes it meanwhile keeps it, and a link to what is not there yet stays a link."""
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "target")
+    for path in (tmp_path / "new", link):
+        assert file_out(str(path)) == path
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+    assert link.is_symlink()
 
 
 def test_a_file_that_is_there_is_left_alone_until_there_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -206,7 +206,7 @@ def test_all_mistakes_of_the_inputs_are_named_with_their_line(tmp_path: Path) ->
     )
     with pytest.raises(BadInputsError, match=r"(?s)area x stands twice.*'a b' is not"):
         read_areas(areas)
-    areas.write_text('area = 3')
+    areas.write_text("area = 3")
     with pytest.raises(BadInputsError, match=r"an area begins with \[\[area\]\]"):
         read_areas(areas)
     areas.write_text('[[area]]\nname = "x"\nruel = "total"\n[[area]]\nnetwork = 5\norder = "first"\n[[areas]]\n')

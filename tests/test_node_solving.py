@@ -14,7 +14,19 @@ import pytest
 
 from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.codec import decode_command
-from exchange.commands import Cancel, CloseGate, Command, InstallRows, OpenArea, OpenInterval, Place, Replace, Sweep, Uncross
+from exchange.commands import (
+    Cancel,
+    CloseGate,
+    Command,
+    InstallRows,
+    OpenArea,
+    OpenInterval,
+    Place,
+    Replace,
+    RetireInterval,
+    Sweep,
+    Uncross,
+)
 from exchange.journal import Journal
 from exchange.node import SOLVED_MEANWHILE_MAX, Node
 from exchange.proposer import Question
@@ -125,6 +137,27 @@ def test_an_indication_of_rows_that_are_no_more_is_none(tmp_path: Path, monkeypa
 
     assert asyncio.run(beside(collecting(tmp_path / "j.sqlite"), run)) is None
     assert asyncio.run(beside(tmp_path / "j.sqlite", run)) is None, "and there is nothing to ask"
+
+
+def test_prices_of_an_interval_are_forgotten_with_it_in_a_market_without_sweeps_too(tmp_path: Path) -> None:
+    opened, rows, interval = joint()
+    assert isinstance(opened, OpenArea)
+    assert isinstance(interval, OpenInterval)
+    settings = msgspec.structs.replace(opened.settings, sweeps=False, call_auctions=True)
+    auction = [msgspec.structs.replace(opened, settings=settings), rows, msgspec.structs.replace(interval, phase="auction"), *SWEPT]
+    path = tmp_path / "j.sqlite"
+    decide(path, auction)
+
+    async def priced(node: Node) -> object:
+        assert await node.indicated("lv", 0) is not None
+        assert len(node.proposer._outlooks) == 1
+        for command in (CloseGate("lv", 0), RetireInterval("lv", 0)):
+            node.submit(command)
+        return node
+
+    node = asyncio.run(beside(path, priced))
+    assert isinstance(node, Node)
+    assert not node.proposer._outlooks
 
 
 # --- a node at work, and somebody who acts while it solves --------------------------------------------------------
