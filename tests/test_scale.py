@@ -182,6 +182,7 @@ def test_every_step_measures_a_small_street(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(scale.steps, "parts", lambda _folder, _wanted: {3: part})
     monkeypatch.setattr("envelopes.pools.processes", lambda _workers: threads)
     monkeypatch.setattr(scale, "AREAS_QUICK", (6,))
+    monkeypatch.setattr(scale, "TARGET", 0.0)  # no test is timed
     assert scale.main(["--quick", "--json", "--out", str(tmp_path)]) == 0
     points = {one["line"]: one for one in json.loads(capsys.readouterr().out)["found"]["points"]}
     assert set(points) == {"rows", "allocation", "programs", "exchange", "day", "alike", "apart"}
