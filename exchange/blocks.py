@@ -14,8 +14,9 @@ from exchange.book import Order
 from exchange.events import Event, Leg, Traded
 from exchange.ledger import cash_of
 from exchange.market import Area, Interval
-from exchange.matching import Fill, Undo, Walk
+from exchange.matching import Fill, Walk
 from exchange.proposals import unit_price
+from exchange.undo import Undo
 
 if TYPE_CHECKING:
     from exchange.engine import Engine

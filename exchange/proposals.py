@@ -21,6 +21,7 @@ from exchange.ledger import MCT_W_MS_PER_KWH, cash_of
 from exchange.market import Area, Interval
 from exchange.operations import find_interval, refuse
 from exchange.rejects import Reason
+from exchange.undo import Undo
 
 if TYPE_CHECKING:
     from exchange.engine import Engine, Refusal
@@ -30,7 +31,7 @@ Priced = Callable[[Part], int]
 
 def walk_worth(area: Area, interval: Interval, taker: Order, time_in_force: TimeInForce, shut: int) -> int:
     """The welfare of the walk that would happen otherwise, at the orders' limits. Takes everything back."""
-    undo, open_w = matching.Undo(interval), taker.open_w
+    undo, open_w = Undo(interval), taker.open_w
     done = matching.walk(area, interval, taker, shut, undo)
     worth = sum(_fill_worth(taker, fill) for fill in done.fills)
     is_killed = time_in_force == "fok" and taker.open_w > 0
@@ -169,7 +170,7 @@ def greedy(engine: Engine, area: Area, interval: Interval) -> Deal:
 
     Nothing where rounding makes the operator pay, or the welfare negative: then pairs trade when the auction has ended.
     """
-    undo, shut = matching.Undo(interval), engine.shut(area.name, interval.start_ms)
+    undo, shut = Undo(interval), engine.shut(area.name, interval.start_ms)
     taken: dict[int, int] = {}
     orders: dict[int, Order] = {}
     for order in interval.in_priority(interval.buys.lines):

@@ -35,14 +35,12 @@ Integers = npt.NDArray[np.int64]
 Columns = npt.NDArray[np.int32]
 
 _STATE = "int64(int32[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1]"
-_ONE_TO_ONE = _STATE + 9 * ", int64" + ")"
 _AT_RATES = _STATE + 8 * ", int64" + ", int64[::1])"
-_MARK = "boolean(int32[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64, int64, int8[::1])"
 
 
 @cache
 def one_to_one() -> Any:
-    return _one_to_one.compile(_ONE_TO_ONE)
+    return _one_to_one.compile(_STATE + 9 * ", int64" + ")")
 
 
 @cache
@@ -62,7 +60,7 @@ def unpacked(answer: int) -> tuple[int, bool, int, int]:
 
 @cache
 def mark() -> Any:
-    return _mark.compile(_MARK)
+    return _mark.compile("boolean(int32[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64, int64, int8[::1])")
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -204,12 +202,10 @@ def accepts(rate: int, lot: int, ask: int, bid: int) -> Any:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _quantity(rate: int, sellers: int, buyers: int, lot: int, ask: int, bid: int) -> Any:
-    """What the two could trade, in watts bought. Whole lots of what a buyer wants, where its odd watts would not pay for the whole watts
-    that they take from the seller."""
+    """What the two could trade, in watts bought: whole lots of what a buyer wants, where its odd watts do not pay for what they take."""
     quantity = min(buyers, (sellers << RATE_BITS) // rate)
-    if quantity < buyers or quantity % lot == 0 or accepts(rate, quantity, ask, bid):
-        return quantity
-    return quantity - quantity % lot
+    is_paid = quantity < buyers or quantity % lot == 0 or accepts(rate, quantity, ask, bid)
+    return quantity if is_paid else quantity - quantity % lot
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -294,9 +290,8 @@ def _buyer_at_rates(
         if bid == NONE or heads[OWNER, line] == barred or _is_shut(line, n, shut):
             continue
         rate = _rate(columns[line], columns[seller], residual, possibly, count, lot, np.int64(price), bid)
-        if rate == 0 or np.int64(wanted) << RATE_BITS < rate:
-            continue
-        if wanted < lot and not accepts(rate, min(heads[SHOWN, line], (np.int64(wanted) << RATE_BITS) // rate), price, bid):
+        limit = (np.int64(wanted) << RATE_BITS) // rate if rate else np.int64(0)
+        if limit == 0 or (wanted < lot and not accepts(rate, min(heads[SHOWN, line], limit), price, bid)):
             continue
         value = (bid << RATE_BITS) // rate
         if best < 0 or value > best_value or (value == best_value and heads[ARRIVAL, line] < heads[ARRIVAL, best]):

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from exchange.bounds import CustomerTerms, MarketSettings
-from exchange.codec import decode_command
 from exchange.commands import (
     Cancel,
     CloseGate,
@@ -32,6 +31,7 @@ from exchange.node import SOLVED_MEANWHILE_MAX, Node
 from exchange.proposer import Question
 from exchange.recovery import Recovery
 from exchange.snapshot import dump
+from replay.whatif import tape_of_journal
 from riskcheck import sweep
 from riskcheck.polytope import Polytope, RowLabel
 from riskcheck.sweep import Fills
@@ -57,21 +57,13 @@ def order(who: str, side: str, watts: int, price: int) -> Place:
 SWEPT = [order("west", "sell", 500, 1_000), order("east", "sell", 500, 2_000), order("middle", "buy", 800, 5_000)]
 
 
-def stored(path: Path) -> list[Command]:
-    reader = Journal(path, readonly=True)
-    try:
-        return [decode_command(body) for batch in reader.batches(0) for body in batch.commands]
-    finally:
-        reader.close()
-
-
 def test_a_sweep_takes_the_place_of_its_order_and_is_what_the_journal_holds(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     node, released = decide(path, [*joint(), *SWEPT])
-    last = stored(path)[-1]
+    last = tape_of_journal(path)[-1]
     assert isinstance(last, Sweep)
     assert last.place == SWEPT[-1]
-    assert [command for batch in released for command in batch.commands] == stored(path)
+    assert [command for batch in released for command in batch.commands] == tape_of_journal(path)
     assert list(node.engine.holdings("lv", 0)[0]) == [4_600, 4_600, 5_800]
 
 
@@ -94,12 +86,12 @@ def test_orders_at_rest_that_a_replacement_brings_together_are_uncrossed_at_the_
     path = tmp_path / "j.sqlite"
     low = order("middle", "buy", 800, 500)
     node, _ = decide(path, [*joint(), *SWEPT[:2], low, Replace("lv", "middle", "r", low.request_id, 800, 5_000)])
-    assert isinstance(stored(path)[-1], Uncross)
+    assert isinstance(tape_of_journal(path)[-1], Uncross)
     assert list(node.engine.holdings("lv", 0)[0]) == [4_600, 4_600, 5_800]
 
 
 def test_the_command_that_ends_an_auction_carries_the_joint_fills(tmp_path: Path) -> None:
-    assert ended(collecting(tmp_path / "j.sqlite"), []) == [4_600, 4_600, 5_800]
+    assert ended(collecting(tmp_path / "j.sqlite")) == [4_600, 4_600, 5_800]
 
 
 def test_orders_are_decided_while_an_auction_is_solved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,17 +99,17 @@ def test_orders_are_decided_while_an_auction_is_solved(tmp_path: Path, monkeypat
     late = order("east", "buy", 100, 5_000)
     solved = interrupted(monkeypatch, [late])
     path = collecting(tmp_path / "j.sqlite")
-    assert ended(path, solved) == [4_600, 4_600, 5_800]
-    assert [type(command) for command in stored(path)[-2:]] == [Place, Uncross], "it came first"
+    assert ended(path) == [4_600, 4_600, 5_800]
+    assert [type(command) for command in tape_of_journal(path)[-2:]] == [Place, Uncross], "it came first"
     assert len(for_auctions(solved)) == 1
 
 
 def test_an_auction_is_solved_again_where_an_order_that_it_fills_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     solved = interrupted(monkeypatch, [Cancel("lv", "west", "c1", SWEPT[0].request_id), order("middle", "sell", 10, 4_000)])
     path = collecting(tmp_path / "j.sqlite")
-    assert ended(path, solved) == [5_000, 5_000, 5_000]
+    assert ended(path) == [5_000, 5_000, 5_000]
     assert len(for_auctions(solved)) == 2
-    assert stored(path)[-1] == Uncross("lv", 0, rows_of(path), (), ends_auction=True), "without west no two can trade"
+    assert tape_of_journal(path)[-1] == Uncross("lv", 0, rows_of(path), (), ends_auction=True), "without west no two can trade"
 
 
 def test_who_overtakes_the_solver_each_time_is_solved_while_nothing_else_is_decided(
@@ -125,7 +117,7 @@ def test_who_overtakes_the_solver_each_time_is_solved_while_nothing_else_is_deci
 ) -> None:
     smaller = [Replace("lv", "middle", f"r{watts}", SWEPT[2].request_id, watts, 5_000) for watts in (700, 600)]
     solved = interrupted(monkeypatch, smaller)
-    assert ended(collecting(tmp_path / "j.sqlite"), solved) == [4_700, 4_700, 5_600]
+    assert ended(collecting(tmp_path / "j.sqlite")) == [4_700, 4_700, 5_600]
     assert len(for_auctions(solved)) == SOLVED_MEANWHILE_MAX + 1
 
 
@@ -173,7 +165,7 @@ def collecting(path: Path) -> Path:
 
 
 def rows_of(path: Path) -> str:
-    (opened,) = (command for command in stored(path) if isinstance(command, OpenInterval))
+    (opened,) = (command for command in tape_of_journal(path) if isinstance(command, OpenInterval))
     return opened.rows_hash
 
 
@@ -216,7 +208,7 @@ async def beside(path: Path, act: Callable[[Node], Awaitable[object]]) -> object
         await deciding
 
 
-def ended(path: Path, asked: list[Question]) -> list[int]:
+def ended(path: Path) -> list[int]:
     """The export holdings when the auction has ended."""
 
     async def end(node: Node) -> object:

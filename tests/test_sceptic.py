@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
 from exchange.bounds import CustomerTerms, MarketSettings
 from exchange.codec import encode_events
@@ -108,36 +109,40 @@ def legs(events: list[Event]) -> list[tuple[str, int, int]]:
     return [(leg.customer, leg.change_w, leg.cash_mct) for event in events if isinstance(event, Traded) for leg in event.legs]
 
 
-def test_nobody_gives_two_watts_for_the_price_of_one() -> None:
-    """Ben's ten watts leave cat one short of a lot; for that one ann would have to give two, and cat's bid pays for one."""
-    engine = market(MarketSettings(matching="exchange_rate"), (9_990, 9_500, 10_000, 0, 0))
-    engine.apply(place("ann", "sell", 2_000, 10_000))
-    engine.apply(place("ben", "sell", 10, 9_000))
-    told = engine.apply(place("cat", "buy", 10, 11_100))
-    assert legs(told) == [("cat", 9, -22), ("ben", -10, 22)]
-    assert [(event.quantity_w, event.cause) for event in told if isinstance(event, Cancelled)] == [(1, "remainder")]
-    engine.check()
-
-
-def test_odd_watts_that_do_not_pay_are_left_and_whole_lots_are_had() -> None:
-    """Fifteen watts would take seventeen of ann's, and cat bids for sixteen and a half; for ten she gives eleven, as bid."""
-    engine = market(MarketSettings(matching="exchange_rate"), (1_000, 545, 1_090, 0, 0))
-    engine.apply(place("ann", "sell", 2_000, 10_000))
-    engine.apply(place("ben", "sell", 10, 100))
-    told = engine.apply(place("cat", "buy", 20, 11_000))
-    assert [(who, watts) for who, watts, _ in legs(told)] == [("cat", 5), ("ben", -10), ("cat", 10), ("ann", -11)]
-    assert [(event.quantity_w, event.cause) for event in told if isinstance(event, Cancelled)] == [(5, "remainder")]
-    engine.check()
-
-
-def test_a_sale_gives_no_two_watts_for_the_price_of_one_either() -> None:
-    """Ben takes eighteen of her twenty; what is left makes one watt of cat's, who bids for one, and would take two."""
-    engine = market(MarketSettings(matching="exchange_rate"), (10_000, 17_000, 10_001, 0, 0))
-    engine.apply(place("ben", "buy", 10, 20_000))
-    engine.apply(place("cat", "buy", 100, 11_000))
-    told = engine.apply(place("ann", "sell", 20, 10_000))
-    assert [(who, watts) for who, watts, _ in legs(told)] == [("ann", -18), ("ben", 10)]
-    assert [(event.quantity_w, event.cause) for event in told if isinstance(event, Cancelled)] == [(2, "remainder")]
+@pytest.mark.parametrize(
+    ("takes", "orders", "trades", "left_w"),
+    [
+        pytest.param(
+            (9_990, 9_500, 10_000),
+            [("ann", "sell", 2_000, 10_000), ("ben", "sell", 10, 9_000), ("cat", "buy", 10, 11_100)],
+            [("cat", 9, -22), ("ben", -10, 22)],
+            1,
+            id="ben's ten leave cat one short of a lot; ann would give two for it, and cat's bid pays for one",
+        ),
+        pytest.param(
+            (1_000, 545, 1_090),
+            [("ann", "sell", 2_000, 10_000), ("ben", "sell", 10, 100), ("cat", "buy", 20, 11_000)],
+            [("cat", 5, 0), ("ben", -10, 0), ("cat", 10, -27), ("ann", -11, 27)],
+            5,
+            id="fifteen would take seventeen of ann's, and cat bids for sixteen and a half; for ten she gives eleven, as bid",
+        ),
+        pytest.param(
+            (10_000, 17_000, 10_001),
+            [("ben", "buy", 10, 20_000), ("cat", "buy", 100, 11_000), ("ann", "sell", 20, 10_000)],
+            [("ann", -18, 50), ("ben", 10, -50)],
+            2,
+            id="ben takes eighteen of ann's; the two left make one of cat's, who bids for one",
+        ),
+    ],
+)
+def test_nobody_gives_two_watts_for_the_price_of_one(
+    takes: tuple[int, int, int], orders: list[tuple[str, str, int, int]], trades: list[tuple[str, int, int]], left_w: int
+) -> None:
+    engine = market(MarketSettings(matching="exchange_rate"), (*takes, 0, 0))
+    told = [engine.apply(place(*order)) for order in orders]
+    assert not any(isinstance(event, Traded) for event in told[0] + told[1])
+    assert legs(told[2]) == trades
+    assert [(event.quantity_w, event.cause) for event in told[2] if isinstance(event, Cancelled)] == [(left_w, "remainder")]
     engine.check()
 
 
